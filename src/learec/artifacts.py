@@ -1,0 +1,196 @@
+"""Artifacts: folders that know what they are, what they were made from, and whether they are whole.
+
+A folder is built beside its final place and renamed there when its manifest is written, so a reader sees the old
+artifact or the new one, never a half. A stopped build keeps its partial folder: the next build with the same request
+goes on in it. Nothing here reads or writes a pickle.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel
+
+from learec.errors import ArtifactError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+REQUEST = "request.json"
+SCRATCH = "checkpoints"  # inside a partial folder: what a resumed build needs and the finished artifact does not
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: the same request gives the same artifact, so an equal one on disk is up to date."""
+
+    kind: str
+    config: dict[str, Any]
+    parents: dict[str, str]  # name -> digest
+
+    def as_json(self) -> str:
+        """Canonical text, equal for equal requests."""
+        return _canonical({"kind": self.kind, "format": FORMAT, "config": self.config, "parents": self.parents})
+
+    def difference(self, other: "Request") -> str:
+        """The first thing in which another request differs, in words."""
+        for name in {**self.parents, **other.parents}:
+            if self.parents.get(name) != other.parents.get(name):
+                return f"it was made from another {name}"
+        for key in {**self.config, **other.config}:
+            if self.config.get(key) != other.config.get(key):
+                return f"{key} was {other.config.get(key)!r} and is now {self.config.get(key)!r}"
+        return "its format or kind differs"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact is (request), what it holds (sha256 by file), and what its making told (notes)."""
+
+    request: Request
+    files: dict[str, str]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """Identity of the content; notes (seconds, machine) are no part of it."""
+        return hashlib.sha256((self.request.as_json() + _canonical(self.files)).encode()).hexdigest()
+
+
+def request_for(kind: str, config: BaseModel | Mapping[str, Any], parents: Mapping[str, str], **more: Any) -> Request:
+    """A request from a config record, more settings (such as the seed), and parents' digests."""
+    settings = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
+    # Through JSON, so that a request compares equal to the one read back from a manifest.
+    return Request(kind, json.loads(_canonical({**settings, **more})), dict(parents))
+
+
+def read_manifest(folder: Path, kind: str, make_with: str) -> Manifest:
+    """The manifest of a folder that must hold an artifact of this kind. `make_with` is the command that makes one."""
+    try:
+        raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        request = Request(raw["kind"], raw["config"], raw["parents"])
+        manifest = Manifest(request, raw["files"], raw["notes"])
+    except FileNotFoundError:
+        raise ArtifactError(f"{folder}: no {kind} here (no {MANIFEST}); make it with `{make_with}`") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{folder / MANIFEST}: damaged ({error}); delete the folder and run `{make_with}`") from None
+    if request.kind != kind or raw["format"] != FORMAT:
+        seen = f"{request.kind} of format {raw['format']}"
+        raise ArtifactError(f"{folder}: holds {seen}, wanted {kind} of format {FORMAT}; make it again with `{make_with}`")
+    return manifest
+
+
+def check_files(folder: Path, manifest: Manifest, make_with: str) -> None:
+    """Raise ArtifactError unless every file is there with the sha256 that the manifest names."""
+    for name, wanted in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise ArtifactError(f"{path}: missing; delete {folder} and run `{make_with}`")
+        if file_digest(path) != wanted:
+            raise ArtifactError(f"{path}: damaged (its sha256 is not the manifest's); delete {folder} and run `{make_with}`")
+
+
+def is_current(folder: Path, request: Request) -> bool:
+    """Whether the folder holds exactly what the request asks for. A folder with something else in it is refused."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    if not (folder / MANIFEST).exists():
+        raise ArtifactError(f"{folder}: holds something that learec did not write; name another folder or empty this one")
+    return stored_request(folder).as_json() == request.as_json()
+
+
+def stored_request(folder: Path) -> Request:
+    """The request that the artifact in a folder answered."""
+    raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return Request(raw["kind"], raw["config"], raw["parents"])
+
+
+@contextmanager
+def building(folder: Path, request: Request, notes: dict[str, Any]) -> Iterator[Path]:
+    """A partial folder to write into; on a normal exit it gets its manifest and takes the place of `folder`.
+
+    A partial folder left by an earlier, stopped build with the same request is handed out again, with what it holds.
+    On an exception it stays too, and `folder` is untouched. `notes` may be filled while building.
+    """
+    partial = partial_folder(folder)
+    same = (partial / REQUEST).exists() and (partial / REQUEST).read_text(encoding="utf-8") == request.as_json()
+    if not same:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        write_text(partial / REQUEST, request.as_json())
+    yield partial
+    shutil.rmtree(partial / SCRATCH, ignore_errors=True)
+    names = sorted(str(p.relative_to(partial)) for p in partial.rglob("*") if p.is_file() and p.name not in {REQUEST, MANIFEST})
+    manifest = Manifest(request, {name: file_digest(partial / name) for name in names}, notes)
+    for name in names:
+        _sync(partial / name)
+    body = {**json.loads(request.as_json()), "files": manifest.files, "notes": notes}
+    write_text(partial / MANIFEST, json.dumps(body, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    (partial / REQUEST).unlink()
+    _replace(partial, folder)
+
+
+def partial_folder(folder: Path) -> Path:
+    """Where a folder is built before it takes its place."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def finish_interrupted(folder: Path) -> None:
+    """Put a finished artifact in its place if the process was killed between writing it and renaming it."""
+    partial = partial_folder(folder)
+    if (partial / MANIFEST).exists() and not (partial / REQUEST).exists():
+        _replace(partial, folder)
+
+
+def _replace(partial: Path, folder: Path) -> None:
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or none."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees all of it or none."""
+    beside = path.with_name(path.name + ".writing")
+    beside.write_bytes(data)
+    _sync(beside)
+    beside.rename(path)
+
+
+def load_array(path: Path) -> npt.NDArray[Any]:
+    """A memory-mapped array; object arrays (pickles) are refused by numpy."""
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,238 @@
+"""What a recipe may say: small frozen records, one per stage, and the loader that checks them.
+
+Everything here decides *what is made* and is written into the artifacts' manifests. How it is run (device, folders)
+is in `RunOptions`, which no manifest holds: the same recipe gives the same artifact wherever it is made.
+"""
+
+import difflib
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from learec.errors import ConfigError
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Part = Literal["state", "reward", "augmented"]
+
+
+class Record(BaseModel):
+    """A frozen record that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Columns(Record):
+    """Which column of the log means what."""
+
+    user: str = Field("user_id", description="whose events belong together: a user, or a session if there is no user")
+    item: str = Field("item_id", description="the item's outside name, in the log and in the item table")
+    time: str | None = Field("timestamp", description="order of events; without it the rows' order is taken")
+    event: str | None = Field(None, description="kind of event (view, purchase, ...)")
+
+
+class SimulateConfig(Record):
+    """A simulated music log (data/simulate.py) instead of files."""
+
+    listeners: Count = 2000
+    tracks: Annotated[int, Field(ge=20)] = 1000
+    mean_plays: Annotated[int, Field(ge=5)] = 12
+
+
+class DataConfig(Record):
+    """From files to a log: prepare."""
+
+    events: str = Field(description="CSV or Parquet log, relative to the data folder")
+    items: str = Field(description="CSV or Parquet item table, relative to the data folder")
+    columns: Columns = Columns()
+    title: str = Field("{title}", description="how an item is named to people; a template over the item table's columns")
+    text: str = Field("{title}", description="what the language model reads about an item; empty fields drop out")
+    repeats: Literal["keep", "drop"] = Field("keep", description="drop: only the first event of a user with an item")
+    min_item_events: Count = Field(5, description="k-core: items with fewer events are left out")
+    min_session_events: Annotated[int, Field(ge=2)] = Field(3, description="k-core: shorter sessions are left out")
+    split: Literal["leave_one_out", "by_session"] = "leave_one_out"
+    rewards: dict[str, float] = Field({}, description="what each kind of event is worth; empty: every event 1.0")
+
+
+class EnvironmentConfig(Record):
+    """The adapted language model: adapt."""
+
+    llm: str = Field("smollm2", description="smollm2, a local Hugging Face folder, or a hub id")
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    prompt: str = Field("One customer's choices, in order:", description="read before every history")
+    max_text_tokens: Count = Field(64, description="an item's text is cut to so many tokens")
+    item_tokens: Literal["mean", "trained"] = Field(
+        "mean", description="mean of the text's token embeddings, or trained from there to generate the text"
+    )
+    item_token_epochs: Count = 2
+    whitened_size: Count = Field(256, description="principal directions kept when item tokens are whitened")
+    history: Annotated[int, Field(ge=2)] = Field(50, description="a state sees this many items at most, half at least")
+    users: Share = Field(0.2, description="share of the users that the environment is trained on")
+    lora_rank: Count = 8
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    learning_rate: Positive = 2e-4
+    temperature_learning_rate: Positive = 1e-2
+    n_negatives: Count = Field(1, description="sampled actions against each logged one, for the reward loss")
+    negatives: Literal["uniform", "popular"] = Field("popular", description="how they are sampled")
+    reward_weight: Positive = Field(1.0, description="reward loss beside the state loss")
+    decay: Share = Field(0.8, description="weight of an item in the skip connection falls by this per step of age")
+    epochs: Count = 6
+    patience: Count = 2
+    token_budget: Annotated[int, Field(ge=64)] = Field(1024, description="tokens in one forward pass; sets the memory")
+
+
+class AnnotationsConfig(Record):
+    """One row per training step: annotate."""
+
+    candidates: Literal["rule", "state", "item_tokens", "item_knn"] = Field(
+        "rule", description="who proposes actions; rule = item text x item-kNN"
+    )
+    n_augmented: Count = Field(5, description="K, actions proposed per step")
+    margin: float = Field(1.0, description="kept if the reward is at most this (in standard deviations) below the logged action's")
+    knn_decay: Share = 0.8
+    text_weight: Positive = 4.0
+    shard_sessions: Count = Field(1000, description="sessions per shard; a stopped run loses one shard at most")
+
+
+class AgentConfig(Record):
+    """One recommender: train. `[agent]` in a recipe holds what all of its agents share."""
+
+    encoder: Literal["sasrec", "gru4rec"] = "sasrec"
+    objective: Literal["supervised", "snqn"] = "supervised"
+    lea: tuple[Part, ...] = Field((), description="annotation columns used: state, reward, augmented")
+    placebo: bool = Field(False, description="shuffle the annotation columns first: a control of the same size")
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    hidden_size: Count = 64
+    n_layers: Count = 2
+    n_heads: Count = 1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    max_length: Annotated[int, Field(ge=2)] = 50
+    batch_size: Count = Field(128, description="sessions in a batch")
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    epochs: Count = 200
+    patience: Count = Field(10, description="epochs without a better validation NDCG@10 before training stops")
+    gamma: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    n_negatives: Count = 10
+    negative_reward: float = 0.0
+    q_weight: Positive = Field(1.0, description="weight of all Q losses")
+    target_rate: Share = Field(0.01, description="how far the target network moves towards the trained one at each update")
+    reward_mix: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="LE reward against the event's own reward")
+    augmented_weight: Positive = Field(0.5, description="weight of the losses on augmented actions")
+
+    @model_validator(mode="after")
+    def _parts_have_a_use(self) -> "AgentConfig":
+        if self.objective == "supervised" and set(self.lea) - {"augmented"}:
+            raise ValueError("lea state and reward reach the critic only; with objective supervised use lea = [\"augmented\"]")
+        if self.hidden_size % self.n_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of n_heads {self.n_heads}")
+        return self
+
+
+class EvaluationConfig(Record):
+    """How agents and floors are measured: evaluate."""
+
+    mask_seen: bool = Field(True, description="items of the history cannot be recommended")
+    cutoffs: Annotated[tuple[int, ...], Field(min_length=1)] = (5, 10, 20)
+    compare: tuple[tuple[str, str], ...] = Field((), description="pairs (new, base) whose difference gets an interval")
+    knn_decay: Share = 0.8
+    text_weight: Positive = 4.0
+    resamples: Count = 2000
+
+
+class Recipe(Record):
+    """A whole run."""
+
+    name: str
+    seed: int = 0
+    simulate: SimulateConfig | None = None
+    data: DataConfig
+    environment: EnvironmentConfig = EnvironmentConfig()
+    annotations: AnnotationsConfig = AnnotationsConfig()
+    agents: Annotated[dict[str, AgentConfig], Field(min_length=1)]
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _compared_agents_exist(self) -> "Recipe":
+        known = {*self.agents, *FLOORS}
+        for name in (name for pair in self.evaluation.compare for name in pair):
+            if name not in known:
+                raise ValueError(f"evaluation.compare names {name!r}, which is neither an agent nor a floor; {_suggest(name, known)}")
+        if clash := FLOORS & self.agents.keys():
+            raise ValueError(f"agent {min(clash)!r} has the name of a floor; choose another name")
+        return self
+
+
+FLOORS = frozenset({"popularity", "last_item", "item_knn", "content_knn", "rule"})
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a recipe is run: nothing here changes what is made, and no manifest holds it."""
+
+    folder: Path
+    data_folder: Path
+    device: str = "cpu"
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe; `[agent]` is laid under every `[agents.NAME]`. Raises ConfigError with one sentence."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such recipe; pass the path of a .toml file, such as recipes/industrial.toml") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error}); mend that place and run again") from None
+    shared = raw.pop("agent", {})
+    agents = raw.get("agents")
+    if isinstance(shared, dict) and isinstance(agents, dict):
+        raw["agents"] = {name: {**shared, **own} if isinstance(own, dict) else own for name, own in agents.items()}
+    raw.setdefault("name", path.stem)
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_sentence(error)}") from None
+
+
+def _first_sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        key = str(first["loc"][-1])
+        return f"unknown key {where}; {_suggest(key, _known_keys(first['loc'][:-1]))}"
+    if first["type"] == "missing":
+        return f"{where} is missing; add it to the recipe"
+    seen = "" if isinstance(first["input"], dict) else f"{first['input']!r}: "
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where + ' = ' if where else ''}{seen}{message[0].lower()}{message[1:]}; change it in the recipe"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> set[str]:
+    """Keys of the record that a pydantic location leads to."""
+    model: Any = Recipe
+    for part in location:
+        if model is Recipe and part == "agents":
+            model = AgentConfig
+            continue
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is not None:
+            kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
+            model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    keys = set(getattr(model, "model_fields", {}))
+    return keys | {"agent"} if model is Recipe else keys
+
+
+def _suggest(seen: str, known: set[str] | frozenset[str]) -> str:
+    close = difflib.get_close_matches(seen, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(known))}"
+
+
+def derived_seed(*parts: object) -> int:
+    """A seed for one purpose: the same parts give the same number on every machine, other parts an unrelated one."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1

@@ -1,0 +1,89 @@
+"""Nearest-neighbour evidence from training sessions and item vectors: floors in evaluation, candidates for annotations.
+
+Every class has `scores(histories (B, L), lengths (B,)) -> (B, N + 1) float32`, higher is better; nothing is trained.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from learec.data.log import Floats, Ints, Sessions
+
+UNSEEN = 1e-2  # stands for an item-kNN score of zero under a logarithm
+
+
+def recency_weights(lengths: Ints, width: int, decay: float) -> Floats:
+    """decay ** age for every place of a padded history, (B, L); the newest item has age 0, padding has weight 0."""
+    age = lengths[:, None] - 1 - np.arange(width)
+    return np.where(age >= 0, decay ** np.maximum(age, 0), 0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ItemKNN:
+    """Items bought by the same users: sum over the history of decay ** age * cosine(item, candidate).
+
+    The cosine is between columns of the binary session x item matrix; an item is no neighbour of itself.
+    """
+
+    similarity: sparse.csr_array  # (N + 1, N + 1)
+    decay: float
+
+    @classmethod
+    def fit(cls, training: Sessions, n_items: int, decay: float) -> "ItemKNN":
+        """Count co-occurrences in training sessions."""
+        ones = np.ones(training.n_steps, dtype=np.float32)
+        shape = (training.n_sessions, n_items + 1)
+        seen = sparse.csr_array((ones, (training.session_of, training.items)), shape=shape)
+        seen.data[:] = 1  # a repeated item counts once; csr_array has summed its duplicates
+        together = (seen.T @ seen).tocsr()
+        norm = 1 / np.sqrt(np.maximum(together.diagonal(), 1)).astype(np.float32)
+        together.setdiag(0)
+        together.eliminate_zeros()
+        scale = sparse.diags_array(norm)
+        return cls((scale @ together @ scale).tocsr().astype(np.float32), decay)
+
+    def scores(self, histories: Ints, lengths: Ints) -> Floats:
+        """Evidence for every item, (B, N + 1)."""
+        weights = recency_weights(lengths, histories.shape[1], self.decay)
+        rows = np.repeat(np.arange(len(histories)), histories.shape[1])
+        shape = (len(histories), self.similarity.shape[0])
+        history = sparse.csr_array((weights.ravel(), (rows, histories.ravel())), shape=shape)
+        return (history @ self.similarity).toarray()
+
+
+@dataclass(frozen=True)
+class ContentKNN:
+    """Items whose vectors point where the history's do: cosine(sum of decay ** age * vector, candidate's vector)."""
+
+    vectors: Floats  # (N + 1, W) of unit length, zeros for padding and for items without text
+    decay: float
+
+    def profiles(self, histories: Ints, lengths: Ints) -> Floats:
+        """The history's direction, (B, W), of unit length (zero where nothing is known)."""
+        weights = recency_weights(lengths, histories.shape[1], self.decay)
+        return unit_rows(np.einsum("bl,blw->bw", weights, self.vectors[histories]))
+
+    def scores(self, histories: Ints, lengths: Ints) -> Floats:
+        """Cosine with every item, (B, N + 1)."""
+        return self.profiles(histories, lengths) @ self.vectors.T
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The untrained rule: text_weight * content cosine + log item-kNN. Either kind of evidence alone is not enough."""
+
+    content: ContentKNN
+    knn: ItemKNN
+    text_weight: float
+
+    def scores(self, histories: Ints, lengths: Ints) -> Floats:
+        """Product of experts in logarithms, (B, N + 1)."""
+        text = self.text_weight * self.content.scores(histories, lengths)
+        return text + np.log(self.knn.scores(histories, lengths) + UNSEEN)
+
+
+def unit_rows(rows: npt.NDArray[np.floating]) -> Floats:  # type: ignore[type-arg]
+    """Rows divided by their length; a row of zeros stays zero."""
+    return (rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)).astype(np.float32)

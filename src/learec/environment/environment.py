@@ -1,0 +1,133 @@
+"""The environment: the adapted language model that gives every step its state and every action its reward."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from learec.artifacts import check_files, load_array, read_manifest
+from learec.config import EnvironmentConfig
+from learec.data.log import Floats, Ints, Sessions
+from learec.environment.llm import LLM, load_llm
+from learec.environment.packing import Packed, Windows, batches_by_budget, pack, tree_sizes, windows_of
+from learec.environment.reward_model import RewardModel
+from learec.environment.state_model import StateModel
+
+MAKE_WITH = "learec adapt RECIPE"
+ROW_SLOTS = 256  # several small sessions share a row; longer rows would only lengthen the masked attention
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the language model says of W windows of L steps with K candidates."""
+
+    states: Tensor  # (W, L, state size)
+    rewards: Tensor  # (W, L) of the step's own item
+    candidate_rewards: Tensor  # (W, L, K)
+
+
+class Environment(nn.Module):
+    """Item tokens, language model, state model and reward model together."""
+
+    def __init__(self, llm: LLM, config: EnvironmentConfig, item_tokens: Tensor, item_vectors: Tensor) -> None:
+        """item_tokens (N + 1, D) are what the language model reads; item_vectors (N + 1, W) what states live among."""
+        super().__init__()
+        self.llm, self.config = llm, config
+        self.decoder = llm.decoder
+        self.item_tokens = nn.Buffer(item_tokens, persistent=False)
+        self.vectors = nn.Buffer(item_vectors, persistent=False)
+        prompt = torch.tensor(llm.token_ids([config.prompt], 10_000)[0], dtype=torch.long, device=item_tokens.device)
+        start = llm.tokenizer.bos_token_id
+        if start is not None:
+            prompt = torch.cat([prompt.new_tensor([start]), prompt])
+        self.prompt = nn.Buffer(llm.embeddings[prompt], persistent=False)  # (P, D)
+        self.state_model = StateModel(item_tokens.shape[1], item_vectors.shape[1], config.decay).to(item_tokens.device)
+        self.reward_model = RewardModel(item_tokens.shape[1]).to(item_tokens.device)
+
+    @property
+    def item_vectors(self) -> Floats:
+        """Whitened item tokens of unit length, (N + 1, W)."""
+        return self.vectors.cpu().numpy()
+
+    def answers(self, windows: Windows, candidates: Ints) -> Answers:
+        """One forward pass: every step's state, its item's reward, and its candidates' (W, L, K; 0 for none) rewards."""
+        packed = pack(windows, candidates, len(self.prompt), ROW_SLOTS)
+        hidden = self.hidden(packed)
+
+        def at(slots: Ints) -> Tensor:
+            return hidden[torch.as_tensor(slots, device=hidden.device)]
+
+        states = self.state_model(at(packed.before), self.state_model.skip(windows, self.vectors))
+        own = self.vectors[torch.as_tensor(windows.items, device=hidden.device)]
+        others = self.vectors[torch.as_tensor(candidates, device=hidden.device)]
+        return Answers(
+            states,
+            self.reward_model(at(packed.trunk), (states * own).sum(-1)),
+            self.reward_model(at(packed.leaves), torch.einsum("wld,wlkd->wlk", states, others)),
+        )
+
+    def hidden(self, packed: Packed) -> Tensor:
+        """Hidden vectors of all slots, (R * T, D), float32."""
+        inputs = self.item_tokens[torch.as_tensor(packed.items, device=self.item_tokens.device)].to(self.prompt.dtype)
+        inputs[:, : len(self.prompt)] = self.prompt
+        mask = torch.as_tensor(packed.mask, device=inputs.device)[:, None]
+        positions = torch.as_tensor(packed.positions, device=inputs.device)
+        output = self.decoder(inputs_embeds=inputs, attention_mask=mask, position_ids=positions, use_cache=False)
+        hidden: Tensor = output.last_hidden_state.float().flatten(0, 1)
+        return hidden
+
+    @torch.inference_mode()
+    def annotate(self, sessions: Sessions, candidates: Ints) -> tuple[Floats, Floats, Floats]:
+        """States (E, W), rewards of the logged items (E,) and of the candidates (E, K), 0 where there is none.
+
+        A session's first step has no history: its state is what the prompt alone gives.
+        """
+        self.eval()
+        n_steps, n_candidates = candidates.shape
+        states = np.zeros((n_steps, self.vectors.shape[1]), dtype=np.float32)
+        rewards = np.zeros(n_steps, dtype=np.float32)
+        candidate_rewards = np.zeros((n_steps, n_candidates), dtype=np.float32)
+        windows = windows_of(sessions, np.flatnonzero(sessions.lengths), self.config.history)
+        proposed = candidates_of(windows, candidates)
+        sizes = tree_sizes(windows, proposed)
+        # Trees of like size share a batch, so that the last rows of a batch are as full as the first.
+        for rows in batches_by_budget(sizes, np.argsort(-sizes, kind="stable"), self.config.token_budget):
+            batch = windows.take(rows)
+            some = proposed[rows, : batch.items.shape[1]]
+            answers = self.answers(batch, some)
+            steps = batch.steps[batch.scored]
+            scored = torch.as_tensor(batch.scored)
+            states[steps] = answers.states.cpu()[scored].numpy()
+            rewards[steps] = answers.rewards.cpu()[scored].numpy()
+            candidate_rewards[steps] = np.where(some > 0, answers.candidate_rewards.cpu().numpy(), 0)[batch.scored]
+        return states, rewards, candidate_rewards
+
+
+def candidates_of(windows: Windows, candidates: Ints) -> Ints:
+    """Candidates by step (E, K) laid out by window, (W, L, K), for the steps that the window answers for."""
+    return np.where(windows.scored[..., None], candidates[np.maximum(windows.steps, 0)], 0)
+
+
+def load_environment(folder: Path, device: str) -> tuple[Environment, str]:
+    """Open an environment/ folder after checking it; also its digest. LoRA weights are merged: no cost per token."""
+    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict  # noqa: PLC0415 (heavy, and only here and in adapt)
+
+    manifest = read_manifest(folder, "environment", MAKE_WITH)
+    check_files(folder, manifest, MAKE_WITH)
+    fields = EnvironmentConfig.model_fields
+    config = EnvironmentConfig(**{key: value for key, value in manifest.request.config.items() if key in fields})
+    llm = load_llm(config, device)
+    arrays = [torch.from_numpy(np.array(load_array(folder / f"{name}.npy"))).to(device) for name in ("item_tokens", "item_vectors")]
+    environment = Environment(llm, config, *arrays)
+    environment.state_model.load_state_dict(load_file(folder / "state_model.safetensors"))
+    environment.reward_model.load_state_dict(load_file(folder / "reward_model.safetensors"))
+    lora: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    adapted = get_peft_model(environment.decoder, LoraConfig(**lora))
+    set_peft_model_state_dict(adapted, load_file(folder / "adapter_model.safetensors"))
+    environment.decoder = adapted.merge_and_unload()
+    return environment.to(device).eval(), manifest.digest

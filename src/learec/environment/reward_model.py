@@ -1,0 +1,34 @@
+"""Reward model: what an action is worth in a state; a score head on the action's position, and its pairwise loss."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class RewardModel(nn.Module):
+    """reward = head(hidden of the action) + scale * cos(state, action's vector).
+
+    The head starts at zero, so before training the reward *is* the state's similarity, which a head must improve on to
+    earn its place.
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden_size)
+        self.head = nn.Linear(hidden_size, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.scale = nn.Parameter(torch.tensor(5.0))
+
+    def forward(self, hidden: Tensor, similarity: Tensor) -> Tensor:
+        """Hidden at the action's slot (..., D), cosine of state and action (...) -> rewards (...)."""
+        score: Tensor = self.head(self.norm(hidden)).squeeze(-1)
+        return score + self.scale * similarity
+
+
+def reward_loss(positive: Tensor, negative: Tensor) -> Tensor:
+    """-log sigmoid(r(s, a+) - r(s, a-)), mean over pairs; positive (M,), negative (M, n_negatives).
+
+    LEA, reward model: a+ is the next item, a- a sampled item without an interaction.
+    """
+    return -functional.logsigmoid(positive[:, None] - negative).mean()

@@ -1,0 +1,52 @@
+"""State model: from the language model's hidden vector and the history's item vectors to a state; and its loss."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from learec.environment.packing import Windows
+
+
+class StateModel(nn.Module):
+    """state = unit(skip + projection(hidden)), compared with item vectors by cosine.
+
+    The skip connection is the history's direction among the whitened item vectors. The projection starts at zero, so
+    before training the state *is* the content rule, and what adaptation adds can be read off against it.
+    """
+
+    def __init__(self, hidden_size: int, state_size: int, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.norm = nn.LayerNorm(hidden_size)
+        self.projection = nn.Linear(hidden_size, state_size)
+        nn.init.zeros_(self.projection.weight)
+        nn.init.zeros_(self.projection.bias)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(0.1)))
+
+    def forward(self, hidden: Tensor, skip: Tensor) -> Tensor:
+        """Hidden (..., D), skip (..., W) -> states (..., W) of unit length."""
+        return functional.normalize(skip + self.projection(self.norm(hidden)), dim=-1)
+
+    def logits(self, states: Tensor, item_vectors: Tensor) -> Tensor:
+        """Similarity with every item over the temperature, (..., N + 1); padding is impossible."""
+        scores = states @ item_vectors.T / self.log_temperature.exp()
+        return scores.index_fill(-1, torch.zeros(1, dtype=torch.long, device=scores.device), -torch.inf)
+
+    def skip(self, windows: Windows, item_vectors: Tensor) -> Tensor:
+        """Direction of what came before each step: unit(sum of decay ** age * vector), (W, L, state size)."""
+        vectors = item_vectors[torch.as_tensor(windows.items, device=item_vectors.device)]
+        place = torch.arange(vectors.shape[1], device=vectors.device)
+        age = place[:, None] - 1 - place[None, :]
+        weights = torch.where(age >= 0, self.decay ** age.clamp(min=0).float(), 0.0)
+        return functional.normalize(torch.einsum("ij,wjd->wid", weights, vectors), dim=-1)
+
+
+def state_loss(logits: Tensor, actions: Tensor) -> Tensor:
+    """-log softmax(cos(state, items) / temperature)[action], mean over steps; logits (M, N + 1), actions (M,).
+
+    Contrasts the state with the next action against every other item (LEA, section on the state model; the softmax
+    form is our reading).
+    """
+    return functional.cross_entropy(logits, actions)
