@@ -8,7 +8,9 @@ goes on in it. Nothing here reads or writes a pickle.
 import hashlib
 import json
 import os
+import resource
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from learec.errors import ArtifactError
 FORMAT = 1
 MANIFEST = "manifest.json"
 REQUEST = "request.json"
+COST = "cost.json"  # beside the manifest, outside the digest: two runs of one recipe are equal, their minutes are not
 SCRATCH = "checkpoints"  # inside a partial folder: what a resumed build needs and the finished artifact does not
 
 
@@ -88,6 +91,20 @@ def read_manifest(folder: Path, kind: str, make_with: str) -> Manifest:
     return manifest
 
 
+def require(folder: Path, wanted: Request, make_with: str) -> Manifest:
+    """The manifest of an artifact that answers the wanted request; a stale one is refused with what differs.
+
+    A parent digest of "" in the wanted request stands for "whatever it was": that parent is not here to be compared.
+    """
+    manifest = read_manifest(folder, wanted.kind, make_with)
+    stored = manifest.request
+    parents = {name: digest or stored.parents.get(name, "") for name, digest in wanted.parents.items()}
+    if Request(wanted.kind, wanted.config, parents) != stored:
+        reason = Request(wanted.kind, wanted.config, parents).difference(stored)
+        raise ArtifactError(f"{folder}: stale: {reason}; refresh it with `{make_with}`")
+    return manifest
+
+
 def check_files(folder: Path, manifest: Manifest, make_with: str) -> None:
     """Raise ArtifactError unless every file is there with the sha256 that the manifest names."""
     for name, wanted in manifest.files.items():
@@ -120,6 +137,7 @@ def building(folder: Path, request: Request, notes: dict[str, Any]) -> Iterator[
     A partial folder left by an earlier, stopped build with the same request is handed out again, with what it holds.
     On an exception it stays too, and `folder` is untouched. `notes` may be filled while building.
     """
+    start = time.monotonic()
     partial = partial_folder(folder)
     same = (partial / REQUEST).exists() and (partial / REQUEST).read_text(encoding="utf-8") == request.as_json()
     if not same:
@@ -128,7 +146,10 @@ def building(folder: Path, request: Request, notes: dict[str, Any]) -> Iterator[
         write_text(partial / REQUEST, request.as_json())
     yield partial
     shutil.rmtree(partial / SCRATCH, ignore_errors=True)
-    names = sorted(str(p.relative_to(partial)) for p in partial.rglob("*") if p.is_file() and p.name not in {REQUEST, MANIFEST})
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    write_text(partial / COST, json.dumps({"seconds": round(time.monotonic() - start, 1), "peak_mb": round(peak_mb)}))
+    own = {REQUEST, MANIFEST, COST}
+    names = sorted(str(p.relative_to(partial)) for p in partial.rglob("*") if p.is_file() and p.name not in own)
     manifest = Manifest(request, {name: file_digest(partial / name) for name in names}, notes)
     for name in names:
         _sync(partial / name)

@@ -74,7 +74,7 @@ class EnvironmentConfig(Record):
     history: Annotated[int, Field(ge=2)] = Field(50, description="a state sees this many items at most, half at least")
     users: Share = Field(0.2, description="share of the users that the environment is trained on")
     lora_rank: Count = 8
-    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     learning_rate: Positive = 2e-4
     temperature_learning_rate: Positive = 1e-2
     n_negatives: Count = Field(1, description="sampled actions against each logged one, for the reward loss")
@@ -83,7 +83,8 @@ class EnvironmentConfig(Record):
     decay: Share = Field(0.8, description="weight of an item in the skip connection falls by this per step of age")
     epochs: Count = 6
     patience: Count = 2
-    token_budget: Annotated[int, Field(ge=64)] = Field(1024, description="tokens in one forward pass; sets the memory")
+    batch_tokens: Annotated[int, Field(ge=64)] = Field(512, description="tokens in one training step")
+    token_budget: Annotated[int, Field(ge=64)] = Field(2048, description="tokens in one pass without gradients; sets the memory")
 
 
 class AnnotationsConfig(Record):

@@ -86,7 +86,7 @@ def fit(
         curves.losses.append({})
         measure()
     with reporter.bar(description, plan.epochs) as advance:
-        advance(curves.epochs_done)
+        advance(curves.epochs_done, _told(curves))
         while curves.epochs_done < plan.epochs and not _patience_is_over(curves, plan):
             epoch = curves.epochs_done + 1
             curves.losses.append(_epoch(learner, optimizer, batches(epoch), losses, plan, epoch, after_step))

@@ -14,10 +14,11 @@ from torch import Tensor
 from learec.artifacts import Request, building, request_for
 from learec.config import EnvironmentConfig, derived_seed
 from learec.data.log import Ints, Log, Sessions
+from learec.data.windows import Windows, batches_by_budget, windows_of
 from learec.environment.environment import Environment, candidates_of
 from learec.environment.item_tokens import make_item_tokens, whitened
 from learec.environment.llm import llm_identity, load_llm
-from learec.environment.packing import Windows, batches_by_budget, tree_sizes, windows_of
+from learec.environment.packing import tree_sizes
 from learec.environment.reward_model import reward_loss
 from learec.environment.state_model import state_loss
 from learec.errors import DataError
@@ -31,9 +32,7 @@ Measure = Callable[[Ints], dict[str, float]]  # ranks of the logged items -> nam
 def environment_request(config: EnvironmentConfig, seed: int, log_digest: str) -> Request:
     """What adapt is asked for."""
     parents = {"log": log_digest, "language model": llm_identity(config.llm)}
-    # How many tokens share a forward pass changes the memory, not the result.
-    settings = config.model_dump(mode="json")
-    return request_for("environment", settings, parents, seed=seed)
+    return request_for("environment", config, parents, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class Split:
 class _Batch:
     windows: Windows
     negatives: Ints  # (W, L, n_negatives)
+    log_popularity: Tensor  # (N + 1,) of training events
 
 
 def adapt(
@@ -93,6 +93,7 @@ class NegativeSampler:
         self.cumulative = np.cumsum(weights / weights.sum())
         self.n_negatives = config.n_negatives
         self.training = training
+        self.log_popularity = torch.tensor(np.log(np.concatenate([[1.0], counts + 1]) / (counts.sum() + n_items)), dtype=torch.float32)
 
     def sample(self, windows: Windows, seed: int) -> Ints:
         """(W, L, n_negatives) for steps with a history, else 0. A draw that the user has interacted with is left out (0)."""
@@ -122,17 +123,18 @@ def _train(
     lora = LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, lora_dropout=config.lora_dropout, target_modules="all-linear")
     environment.decoder = get_peft_model(environment.decoder, lora)
     learner = {name: tensor for name, tensor in environment.named_parameters() if tensor.requires_grad}
-    temperature = [environment.state_model.log_temperature]
-    others = [tensor for tensor in learner.values() if tensor is not temperature[0]]
+    state_model = environment.state_model
+    temperature = [state_model.log_temperature, state_model.popularity_weight]
+    others = [tensor for name, tensor in learner.items() if not name.endswith(("log_temperature", "popularity_weight"))]
     groups = [{"params": others, "lr": config.learning_rate}, {"params": temperature, "lr": config.temperature_learning_rate, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     sampler = NegativeSampler(log.training, log.catalog.n_items, config)
 
     def batches(epoch: int) -> list[_Batch]:
         seeds = derived_seed("environment", seed, epoch)
-        return _batches(split.training, sampler, config.token_budget, seeds, shuffle=True)
+        return _batches(split.training, sampler, config.batch_tokens, seeds, shuffle=True)
 
-    held_out = _batches(split.held_out, sampler, 2 * config.token_budget, derived_seed("held out", seed), shuffle=False)
+    held_out = _batches(split.held_out, sampler, config.token_budget, derived_seed("held out", seed), shuffle=False)
 
     def losses(batch: _Batch) -> dict[str, Tensor]:
         environment.train()
@@ -152,7 +154,7 @@ def _batches(windows: Windows, sampler: NegativeSampler, budget: int, seed: int,
     batches = []
     for rows in batches_by_budget(sizes, order, budget):
         batch = windows.take(rows)
-        batches.append(_Batch(batch, negatives[rows, : batch.items.shape[1]]))
+        batches.append(_Batch(batch, negatives[rows, : batch.items.shape[1]], sampler.log_popularity))
     return batches
 
 
@@ -170,7 +172,7 @@ def _score(environment: Environment, batch: _Batch) -> _Scored:
     asked = torch.as_tensor(batch.windows.scored & (np.arange(batch.windows.items.shape[1]) > 0), device=device)
     paired = torch.as_tensor((batch.negatives > 0).all(axis=-1), device=device)
     return _Scored(
-        environment.state_model.logits(answers.states[asked], environment.vectors),
+        environment.state_model.logits(answers.states[asked], environment.vectors, batch.log_popularity.to(device)),
         torch.as_tensor(batch.windows.items, device=device)[asked],
         answers.rewards[paired],
         answers.candidate_rewards[paired],

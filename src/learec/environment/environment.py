@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from learec.artifacts import check_files, load_array, read_manifest
 from learec.config import EnvironmentConfig
 from learec.data.log import Floats, Ints, Sessions
+from learec.data.windows import Windows, batches_by_budget, windows_of
 from learec.environment.llm import LLM, load_llm
-from learec.environment.packing import Packed, Windows, batches_by_budget, pack, tree_sizes, windows_of
+from learec.environment.packing import Packed, pack, tree_sizes
 from learec.environment.reward_model import RewardModel
 from learec.environment.state_model import StateModel
 

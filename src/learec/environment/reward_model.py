@@ -21,8 +21,11 @@ class RewardModel(nn.Module):
         self.scale = nn.Parameter(torch.tensor(5.0))
 
     def forward(self, hidden: Tensor, similarity: Tensor) -> Tensor:
-        """Hidden at the action's slot (..., D), cosine of state and action (...) -> rewards (...)."""
-        score: Tensor = self.head(self.norm(hidden)).squeeze(-1)
+        """Hidden at the action's slot (..., D), cosine of state and action (...) -> rewards (...).
+
+        The hidden vector enters at unit length, as in the state model and for the same reason.
+        """
+        score: Tensor = self.head(self.norm(hidden) * hidden.shape[-1] ** -0.5).squeeze(-1)
         return score + self.scale * similarity
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from learec.environment.packing import Windows
+from learec.data.windows import Windows
 
 
 class StateModel(nn.Module):
@@ -24,14 +24,23 @@ class StateModel(nn.Module):
         nn.init.zeros_(self.projection.weight)
         nn.init.zeros_(self.projection.bias)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(0.1)))
+        self.popularity_weight = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, hidden: Tensor, skip: Tensor) -> Tensor:
-        """Hidden (..., D), skip (..., W) -> states (..., W) of unit length."""
-        return functional.normalize(skip + self.projection(self.norm(hidden)), dim=-1)
+        """Hidden (..., D), skip (..., W) -> states (..., W) of unit length.
 
-    def logits(self, states: Tensor, item_vectors: Tensor) -> Tensor:
-        """Similarity with every item over the temperature, (..., N + 1); padding is impossible."""
-        scores = states @ item_vectors.T / self.log_temperature.exp()
+        The normed hidden vector is brought to unit length too: at the length of sqrt(D) the first few optimizer steps
+        would drown the skip connection.
+        """
+        return functional.normalize(skip + self.projection(self.norm(hidden) * hidden.shape[-1] ** -0.5), dim=-1)
+
+    def logits(self, states: Tensor, item_vectors: Tensor, log_popularity: Tensor) -> Tensor:
+        """Similarity over the temperature plus weighted log popularity (N + 1,): (..., N + 1); padding is impossible.
+
+        Without the second term the states themselves turn towards popular items, and a reward built on their
+        similarity loses what it could tell about popular negatives.
+        """
+        scores = states @ item_vectors.T / self.log_temperature.exp() + self.popularity_weight * log_popularity
         return scores.index_fill(-1, torch.zeros(1, dtype=torch.long, device=scores.device), -torch.inf)
 
     def skip(self, windows: Windows, item_vectors: Tensor) -> Tensor:

@@ -1,0 +1,104 @@
+"""The agent: encoder, actor head and critic head; what is trained, saved, evaluated and served."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from learec.artifacts import Manifest, check_files, read_manifest
+from learec.config import AgentConfig
+from learec.data.log import Floats, Ints
+from learec.models import ENCODERS
+
+MAKE_WITH = "learec train RECIPE"
+WEIGHTS = "agent.safetensors"
+
+
+class Agent(nn.Module):
+    """Ranks by the actor: hidden times the encoder's item embeddings (tied) plus a bias.
+
+    The critic has its own table. The environment's state, if there is one, is added to the critic's input only, so
+    that the actor can serve without a language model.
+    """
+
+    def __init__(self, config: AgentConfig, n_items: int, state_size: int) -> None:
+        """state_size 0: the critic reads no state of the environment. Without an RL objective there is no critic."""
+        super().__init__()
+        self.config, self.n_items, self.state_size = config, n_items, state_size
+        self.encoder = ENCODERS[config.encoder](
+            n_items, config.hidden_size, config.n_layers, config.n_heads, config.dropout, config.max_length + 1
+        )
+        self.actor_bias = nn.Parameter(torch.zeros(n_items + 1))
+        has_critic = config.objective != "supervised"
+        self.critic = nn.Linear(config.hidden_size, n_items + 1) if has_critic else None
+        self.state_projection = nn.Linear(state_size, config.hidden_size) if has_critic and state_size else None
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Items (B, L), padded on the right with 0 -> hidden (B, L, H)."""
+        hidden: Tensor = self.encoder(items)
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Actor: (M, H) -> (M, N + 1). Padding is impossible."""
+        bias = self.actor_bias.index_fill(0, torch.zeros(1, dtype=torch.long, device=hidden.device), -torch.inf)
+        return torch.addmm(bias, hidden, self.encoder.items.weight.T)
+
+    def critic_input(self, hidden: Tensor, states: Tensor | None) -> Tensor:
+        """Hidden (M, H) with the environment's states (M, W) added, if the critic reads them."""
+        if self.state_projection is None or states is None:
+            return hidden
+        projected: Tensor = self.state_projection(states)
+        return hidden + projected
+
+    def q(self, critic_input: Tensor) -> Tensor:
+        """Critic: (M, H) -> Q(s, .) (M, N + 1)."""
+        if self.critic is None:
+            raise ValueError("this agent has no critic: its objective is supervised")
+        values: Tensor = self.critic(critic_input)
+        return values
+
+    def q_at(self, critic_input: Tensor, actions: Tensor) -> Tensor:
+        """Q(s, a) for one action per row, (M,): a dot product per row instead of the whole catalog."""
+        if self.critic is None:
+            raise ValueError("this agent has no critic: its objective is supervised")
+        return (critic_input * self.critic.weight[actions]).sum(1) + self.critic.bias[actions]
+
+    @torch.inference_mode()
+    def scores(self, histories: Ints, lengths: Ints) -> Floats:
+        """Actor's scores for histories (B, L), padded on the right, of the given lengths: (B, N + 1)."""
+        self.eval()
+        kept, lengths = newest(histories, lengths, self.config.max_length)
+        items = torch.as_tensor(kept, device=self.actor_bias.device)
+        last = torch.as_tensor(lengths - 1, device=items.device).clamp(min=0)
+        hidden = self(items)[torch.arange(len(items), device=items.device), last]
+        scores: Floats = self.logits(hidden).cpu().numpy()
+        return scores
+
+
+def newest(histories: Ints, lengths: Ints, max_length: int) -> tuple[Ints, Ints]:
+    """The newest `max_length` items of every padded history, and how many they are."""
+    if histories.shape[1] <= max_length:
+        return histories.astype(np.int64), np.asarray(lengths)
+    start = np.maximum(lengths - max_length, 0)
+    index = np.minimum(start[:, None] + np.arange(max_length), histories.shape[1] - 1)
+    kept_lengths = np.minimum(lengths, max_length)
+    real = np.arange(max_length) < kept_lengths[:, None]
+    return np.where(real, np.take_along_axis(histories, index, axis=1), 0).astype(np.int64), kept_lengths
+
+
+def save_agent(agent: Agent, folder: Path) -> None:
+    """Weights as safetensors; the config is in the manifest."""
+    save_file({name: tensor.contiguous() for name, tensor in agent.state_dict().items()}, folder / WEIGHTS)
+
+
+def load_agent(folder: Path, device: str) -> tuple[Agent, Manifest]:
+    """Open one agent's folder after checking it."""
+    manifest = read_manifest(folder, "agent", MAKE_WITH)
+    check_files(folder, manifest, MAKE_WITH)
+    settings = manifest.request.config
+    config = AgentConfig(**{key: value for key, value in settings.items() if key in AgentConfig.model_fields})
+    agent = Agent(config, manifest.notes["n_items"], manifest.notes["state_size"])
+    agent.load_state_dict(load_file(folder / WEIGHTS))
+    return agent.to(device).eval(), manifest

@@ -1,0 +1,142 @@
+"""Batches: sessions as the agent reads them, with logged rewards and the annotation columns that a recipe chooses."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from learec.annotations.table import Annotations
+from learec.config import AgentConfig, derived_seed
+from learec.data.log import Floats, Ints, Sessions
+from learec.data.windows import Windows, windows_of
+from learec.errors import ArtifactError
+
+POOL = 16  # batches' worth of sessions sorted by length together: little padding, still shuffled
+
+
+@dataclass(frozen=True)
+class Steps:
+    """M recorded steps in which an action was taken, M over all sessions of a batch; what objectives are told."""
+
+    actions: Tensor  # (M,) item numbers
+    rewards: Tensor  # (M,) logged, or mixed with the environment's
+    terminal: Tensor  # (M,) whether the session ends with this action
+    augmented: Tensor  # (M, K) further positive actions, 0 for none; K is 0 without annotations
+    augmented_rewards: Tensor  # (M, K)
+
+    def __post_init__(self) -> None:
+        """Refuse columns of different lengths: (M,) - (M, 1) would broadcast silently."""
+        m = len(self.actions)
+        shapes = {name: tuple(getattr(self, name).shape) for name in ("rewards", "terminal")}
+        if any(shape != (m,) for shape in shapes.values()) or self.augmented.shape != self.augmented_rewards.shape or len(self.augmented) != m:
+            raise ValueError(f"Steps of {m} actions with {shapes}, augmented {tuple(self.augmented.shape)}")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B windows of sessions. Row i of the flattened real places is followed by row i + 1 of the same window."""
+
+    items: Tensor  # (B, L) padded on the right with 0
+    real: Tensor  # (B, L) places that hold an item; R of them
+    acted: Tensor  # (R,) of the real places: is the next item known and this window's to learn from? M of them
+    states: Tensor | None  # (R, W) the environment's state after the item, if the critic reads it
+    steps: Steps
+
+
+class Batches:
+    """All training windows of a log with their columns, cut anew into shuffled batches for every epoch."""
+
+    def __init__(self, training: Sessions, annotations: Annotations | None, config: AgentConfig, device: str) -> None:
+        """Annotations may be None if the config's `lea` is empty."""
+        if annotations is not None and len(annotations.rewards) != training.n_steps:
+            raise ArtifactError(
+                f"annotations have {len(annotations.rewards)} rows for {training.n_steps} training steps; "
+                "they were made from another log: run `learec annotate RECIPE`"
+            )
+        self.training, self.config, self.device = training, config, device
+        usable = np.flatnonzero(training.lengths >= 2)
+        # One place more than a history: the last one is only the next state of the action before it.
+        self.windows: Windows = windows_of(training, usable, config.max_length + 1)
+        self.rewards, self.augmented, self.augmented_rewards = _columns(training, annotations, config)
+        self.states = annotations.states if annotations is not None and "state" in config.lea else None
+
+    @property
+    def state_size(self) -> int:
+        """W if the critic reads the environment's states, else 0."""
+        return 0 if self.states is None else int(self.states.shape[1])
+
+    def epoch(self, number: int, seed: int) -> list["Batch"]:
+        """The batches of an epoch: a function of its number and the seed alone."""
+        return list(self._epoch(number, seed))
+
+    def __len__(self) -> int:
+        return -(-len(self.windows.items) // self.config.batch_size)
+
+    def _epoch(self, number: int, seed: int) -> Iterator["Batch"]:
+        rng = np.random.default_rng(derived_seed("batches", seed, number))
+        order = rng.permutation(len(self.windows.items))
+        pool = np.arange(len(order)) // (POOL * self.config.batch_size)
+        order = order[np.lexsort((self.windows.lengths[order], pool))]
+        starts = np.arange(0, len(order), self.config.batch_size)
+        for start in rng.permutation(starts):
+            yield self._batch(self.windows.take(order[start : start + self.config.batch_size]))
+
+    def _batch(self, windows: Windows) -> Batch:
+        real = windows.steps >= 0
+        step = windows.steps[real]  # (R,) step that each place has just read
+        follows = np.zeros_like(real)
+        follows[:, :-1] = windows.scored[:, 1:]
+        acted = follows[real]
+        action = step[acted] + 1  # the step whose item was chosen next
+        last = self.training.offsets[1:][self.training.session_of[action]] - 1
+        states = None
+        if self.states is not None:
+            after = np.minimum(step + 1, self.training.n_steps - 1)
+            same = self.training.session_of[after] == self.training.session_of[step]
+            states = np.where((same & (after > step))[:, None], self.states[after], 0)
+
+        def tensor(array: Ints | Floats) -> Tensor:
+            return torch.as_tensor(array, device=self.device)
+
+        return Batch(
+            items=tensor(windows.items),
+            real=tensor(real),
+            acted=tensor(acted),
+            states=None if states is None else tensor(states),
+            steps=Steps(
+                actions=tensor(self.training.items[action].astype(np.int64)),
+                rewards=tensor(self.rewards[action]),
+                terminal=tensor(action == last),
+                augmented=tensor(self.augmented[action].astype(np.int64)),
+                augmented_rewards=tensor(self.augmented_rewards[action]),
+            ),
+        )
+
+
+def _columns(training: Sessions, annotations: Annotations | None, config: AgentConfig) -> tuple[Floats, Ints, Floats]:
+    """Rewards (E,), augmented actions (E, K) and their rewards (E, K), as the config's `lea` chooses them.
+
+    The environment's rewards are standardised; a sigmoid brings them to 0..1, the range of usual event rewards, and
+    reward_mix weighs them against the event's own. Without "reward", an augmented action is worth what the logged
+    event was.
+    """
+    rewards: Floats = np.asarray(training.rewards)
+    if annotations is None:
+        nothing = np.zeros((training.n_steps, 0), dtype=np.float32)
+        return rewards, nothing.astype(np.int64), nothing
+    augmented = annotations.augmented if "augmented" in config.lea else annotations.augmented[:, :0]
+    augmented_rewards = np.repeat(rewards[:, None], augmented.shape[1], axis=1)
+    if "reward" in config.lea:
+        mix = config.reward_mix
+        theirs = _sigmoid(annotations.augmented_rewards[:, : augmented.shape[1]])
+        augmented_rewards = (1 - mix) * augmented_rewards + mix * theirs
+        mixed = (1 - mix) * rewards + mix * _sigmoid(annotations.rewards)
+        rewards = np.where(annotations.annotated, mixed, rewards).astype(np.float32)
+    return rewards, augmented, augmented_rewards.astype(np.float32)
+
+
+def _sigmoid(values: Floats) -> Floats:
+    out: Floats = 1 / (1 + np.exp(-np.asarray(values, dtype=np.float32)))
+    return out

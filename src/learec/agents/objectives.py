@@ -1,0 +1,143 @@
+"""Objectives: from what an agent computed for a batch of steps to named losses. The methods differ in these lines alone.
+
+    Supervised   CE
+    SNQN         CE + w * (L_q + L_negatives)
+    LEA          an objective, plus the same losses on the actions that the environment proposed
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from learec.agents.batches import Steps
+from learec.agents.losses import (
+    at,
+    augmented_cross_entropy,
+    augmented_q_loss,
+    cross_entropy,
+    double_q_target,
+    negative_q_loss,
+    q_loss,
+)
+from learec.config import AgentConfig
+
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Values:
+    """The critic's view of M steps. `same` and `next` are Q'(s, argmax Q(s, .)) from the target network."""
+
+    q: Tensor  # (M, N + 1)
+    same: Tensor  # (M,) in the step's own state
+    next: Tensor  # (M,) in the state after the action
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What an agent computed for M steps."""
+
+    log_probs: Tensor  # (M, N + 1) of the actor
+    values: Values | None  # None where no objective asks for the critic
+
+
+class Objective(Protocol):
+    """Outputs of the agent and what was logged -> named losses."""
+
+    needs_critic: bool
+
+    def __call__(self, outputs: Outputs, steps: Steps) -> Losses:
+        """Named scalars; their sum is minimised."""
+        ...
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """Next-item prediction."""
+
+    needs_critic = False
+
+    def __call__(self, outputs: Outputs, steps: Steps) -> Losses:
+        """Cross-entropy of the logged action."""
+        return {"ce": cross_entropy(outputs.log_probs, steps.actions)}
+
+
+@dataclass(frozen=True)
+class SNQN:
+    """Supervised negative Q-learning (Xin et al., WSDM 2022): the critic also learns what was not chosen."""
+
+    gamma: float
+    n_negatives: int
+    negative_reward: float
+    q_weight: float
+    needs_critic = True
+
+    def __call__(self, outputs: Outputs, steps: Steps) -> Losses:
+        """Cross-entropy, Q loss of the logged action, and Q loss of uniformly drawn other actions."""
+        values = required(outputs)
+        targets = double_q_target(steps.rewards, values.next, steps.terminal, self.gamma)
+        negatives = draw_negatives(steps.actions, self.n_negatives, values.q.shape[1] - 1)
+        negative_loss = negative_q_loss(at(values.q, negatives), values.same, self.negative_reward, self.gamma)
+        return {
+            "ce": cross_entropy(outputs.log_probs, steps.actions),
+            "q": self.q_weight * q_loss(at(values.q, steps.actions), targets),
+            "negative": self.q_weight * negative_loss,
+        }
+
+
+@dataclass(frozen=True)
+class LEA:
+    """The LE augmentation over any objective: proposed actions count as positive, in both kinds of loss.
+
+    The next state of an action that nobody took is unknown; we take the one that followed the logged action.
+    """
+
+    base: Objective
+    weight: float
+    gamma: float
+    q_weight: float
+
+    @property
+    def needs_critic(self) -> bool:
+        """As the objective it wraps."""
+        return self.base.needs_critic
+
+    def __call__(self, outputs: Outputs, steps: Steps) -> Losses:
+        """The base's losses, and the weighted losses of augmented actions."""
+        losses = self.base(outputs, steps)
+        losses["augmented_ce"] = self.weight * augmented_cross_entropy(outputs.log_probs, steps.augmented)
+        if outputs.values is not None:
+            shape = steps.augmented.shape
+            following, terminal = outputs.values.next[:, None].expand(shape), steps.terminal[:, None].expand(shape)
+            targets = double_q_target(steps.augmented_rewards, following, terminal, self.gamma)
+            of_augmented = at(outputs.values.q, steps.augmented)
+            loss = augmented_q_loss(of_augmented, targets, steps.augmented > 0)
+            losses["augmented_q"] = self.weight * self.q_weight * loss
+        return losses
+
+
+def draw_negatives(actions: Tensor, n_negatives: int, n_items: int) -> Tensor:
+    """Items drawn uniformly from 1..N without the logged action, (M, n_negatives)."""
+    shape = (len(actions), n_negatives)
+    draws = torch.randint(1, max(n_items, 2), shape, device=actions.device)
+    # N - 1 numbers stand for the N items but one: those at or above the action move up by one.
+    return torch.where(draws >= actions[:, None], draws + 1, draws).clamp(max=n_items)
+
+
+def required(outputs: Outputs) -> Values:
+    """The critic's values, which an RL objective cannot do without."""
+    if outputs.values is None:
+        raise ValueError("this objective needs the critic's values, and the agent computed none")
+    return outputs.values
+
+
+def objective_for(config: AgentConfig) -> Objective:
+    """The objective that an agent's config names."""
+    objective: Objective = Supervised()
+    if config.objective == "snqn":
+        objective = SNQN(config.gamma, config.n_negatives, config.negative_reward, config.q_weight)
+    if "augmented" in config.lea:
+        objective = LEA(objective, config.augmented_weight, config.gamma, config.q_weight)
+    return objective

@@ -1,0 +1,98 @@
+"""train: one loop for every encoder and objective, all positions of a batch of sessions in one forward pass."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from learec.agents.agent import Agent, save_agent
+from learec.agents.batches import Batch, Batches
+from learec.agents.objectives import Losses, Objective, Outputs, Values, objective_for
+from learec.annotations.table import Annotations
+from learec.artifacts import Request, building, request_for
+from learec.config import AgentConfig, derived_seed
+from learec.data.log import Log
+from learec.fit import Plan, fit
+from learec.progress import Reporter
+
+Validate = Callable[[Agent], dict[str, float]]  # the first measure chooses the epoch
+
+
+def agent_request(config: AgentConfig, seed: int, log_digest: str, annotations_digest: str | None) -> Request:
+    """What train is asked for, for one seed. An agent without annotation columns does not depend on annotations."""
+    settings = config.model_dump(mode="json", exclude={"seeds"})
+    parents = {"log": log_digest}
+    if annotations_digest is not None:
+        parents["annotations"] = annotations_digest
+    return request_for("agent", settings, parents, seed=seed)
+
+
+def train(
+    config: AgentConfig, seed: int, log: Log, annotations: Annotations | None, folder: Path,
+    *, name: str, device: str, reporter: Reporter, validate: Validate,
+) -> dict[str, Any]:  # fmt: skip
+    """Train one agent with one seed and make its folder. `annotations` is None where `config.lea` is empty."""
+    request = agent_request(config, seed, log.digest, annotations.digest if annotations else None)
+    if annotations is not None and config.placebo:
+        annotations = annotations.shuffled(derived_seed("placebo", seed), log.catalog.n_items)
+    batches = Batches(log.training, annotations, config, device)
+    torch.manual_seed(derived_seed("agent", seed))
+    learner = Learner(Agent(config, log.catalog.n_items, batches.state_size).to(device), objective_for(config))
+    weight_decay = config.weight_decay
+    optimizer = torch.optim.AdamW(learner.agent.parameters(), lr=config.learning_rate, weight_decay=weight_decay)
+    notes: dict[str, Any] = {"n_items": log.catalog.n_items, "state_size": batches.state_size}
+    with building(folder, request, notes) as partial:
+        curves = fit(
+            learner.tensors(), optimizer, lambda epoch: batches.epoch(epoch, seed), learner.losses,
+            lambda: validate(learner.agent), Plan(config.epochs, config.patience, derived_seed("agent", seed)),
+            folder=partial, reporter=reporter, description=f"{name} epochs, at most", after_step=learner.follow,
+        )  # fmt: skip
+        notes["curves"] = asdict(curves)
+        save_agent(learner.agent, partial)
+    return notes
+
+
+class Learner:
+    """An agent in training: the trained network, and the target network that double Q-learning reads values from."""
+
+    def __init__(self, agent: Agent, objective: Objective) -> None:
+        self.agent, self.objective = agent, objective
+        self.target = copy.deepcopy(agent).requires_grad_(False) if objective.needs_critic else None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a checkpoint must hold, live."""
+        named = {f"agent.{name}": tensor for name, tensor in self.agent.named_parameters()}
+        if self.target is not None:
+            named |= {f"target.{name}": tensor for name, tensor in self.target.named_parameters()}
+        return named
+
+    def losses(self, batch: Batch) -> Losses:
+        """One training step: encode, score, and ask the objective."""
+        self.agent.train()
+        hidden = self.agent(batch.items)[batch.real]  # (R, H): every prefix of every session
+        log_probs = self.agent.logits(hidden[batch.acted]).log_softmax(-1)
+        return self.objective(Outputs(log_probs, self._values(hidden, batch)), batch.steps)
+
+    def _values(self, hidden: Tensor, batch: Batch) -> Values | None:
+        """Q of all acted states, and the target network's value of the best action in each state and in the next one."""
+        if self.target is None:
+            return None
+        q = self.agent.q(self.agent.critic_input(hidden, batch.states))  # (R, N + 1)
+        acted = batch.acted.nonzero()[:, 0]
+        with torch.no_grad():
+            best = q.detach()[:, 1:].argmax(1) + 1  # never padding
+            target_hidden = self.target(batch.items)[batch.real]
+            value = self.target.q_at(self.target.critic_input(target_hidden, batch.states), best)  # (R,)
+        # The place after an acted one is the next place of the same window: a window ends with a place that did not act.
+        return Values(q=q[acted], same=value[acted], next=value[acted + 1])
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move the target network a little towards the trained one."""
+        if self.target is not None:
+            for slow, fast in zip(self.target.parameters(), self.agent.parameters(), strict=True):
+                slow.lerp_(fast, self.agent.config.target_rate)

@@ -1,0 +1,165 @@
+"""annotate: asks an environment for the state, the rewards and the augmented actions of every training step, by shards."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from learec.annotations.candidates import candidate_scores, propose
+from learec.artifacts import SCRATCH, Request, building, request_for, write_bytes
+from learec.config import AnnotationsConfig
+from learec.data.log import Bools, Floats, Ints, Log, Sessions
+from learec.errors import LearecError
+from learec.progress import Reporter
+
+
+EDGES = np.linspace(-4, 4, 41)
+SAMPLED_SESSIONS = 500
+
+
+class Environment(Protocol):
+    """What annotate needs of an environment; the adapted language model is one."""
+
+    @property
+    def item_vectors(self) -> Floats:
+        """Item vectors of unit length, (N + 1, W); row 0 is padding."""
+        ...
+
+    def annotate(self, sessions: Sessions, candidates: Ints) -> tuple[Floats, Floats, Floats]:
+        """States (E, W), rewards of the logged items (E,), rewards of the candidates (E, K; item 0 for none)."""
+        ...
+
+
+def annotations_request(config: AnnotationsConfig, log_digest: str, environment_digest: str) -> Request:
+    """What annotate is asked for."""
+    return request_for("annotations", config, {"log": log_digest, "environment": environment_digest})
+
+
+def annotate(
+    config: AnnotationsConfig, log: Log, environment: Environment, environment_digest: str, folder: Path, *, reporter: Reporter
+) -> dict[str, Any]:
+    """Make an annotations/ folder; a stopped run goes on after its last whole shard. Returns the notes."""
+    request = annotations_request(config, log.digest, environment_digest)
+    training = log.training
+    notes: dict[str, Any] = {}
+    with building(folder, request, notes) as partial:
+        (partial / SCRATCH).mkdir(exist_ok=True)
+        shards = list(training.blocks(np.arange(training.n_sessions), config.shard_sessions))
+        scores = None
+        if config.candidates != "state":
+            scores = candidate_scores(config, training, environment.item_vectors, log.catalog.n_items)
+        with reporter.bar("annotating steps", training.n_steps) as advance:
+            for number, sessions in enumerate(shards):
+                path = partial / SCRATCH / f"{number:06d}.npz"
+                steps = np.arange(training.offsets[sessions[0]], training.offsets[sessions[-1] + 1])
+                if not path.exists():
+                    shard = _slice(training, sessions)
+                    candidates = _candidates(config, scores, training, shard, steps, environment)
+                    _write_shard(path, candidates, *environment.annotate(shard, candidates))
+                advance(len(steps))
+        columns = _columns(partial / SCRATCH, len(shards), training, config)
+        notes.update(_notes(columns, training))
+        notes["rewards"]["random"] = _random_rewards(environment, training, columns, log.catalog.n_items)
+        for name in ("raw_rewards", "proposed_rewards"):
+            del columns[name]
+        for name, column in columns.items():
+            np.save(partial / f"{name}.npy", column, allow_pickle=False)
+        np.save(partial / "item_vectors.npy", environment.item_vectors, allow_pickle=False)
+    return notes
+
+
+def _slice(training: Sessions, sessions: Ints) -> Sessions:
+    """Neighbouring sessions as sessions of their own."""
+    first, last = training.offsets[sessions[0]], training.offsets[sessions[-1] + 1]
+    offsets = training.offsets[sessions[0] : sessions[-1] + 2] - first
+    return Sessions(offsets, training.items[first:last], training.events[first:last], training.rewards[first:last])
+
+
+def _candidates(
+    config: AnnotationsConfig, scores: Any, training: Sessions, shard: Sessions, steps: Ints, environment: Environment
+) -> Ints:
+    if scores is None:
+        none = np.zeros((shard.n_steps, 0), dtype=np.int32)
+        states, _, _ = environment.annotate(shard, none)
+        return propose(lambda block: states[block] @ environment.item_vectors.T, shard, config.n_augmented)
+    return propose(lambda block: scores(steps[block]), shard, config.n_augmented)
+
+
+def _write_shard(path: Path, candidates: Ints, states: Floats, rewards: Floats, candidate_rewards: Floats) -> None:
+    if not (np.isfinite(rewards).all() and np.isfinite(candidate_rewards).all() and np.isfinite(states).all()):
+        raise LearecError(
+            f"{path}: the environment gave a state or reward that is not a finite number; "
+            "use dtype = \"float32\" in [environment] and run adapt again"
+        )
+    buffer = BytesIO()
+    np.savez(buffer, candidates=candidates, states=states, rewards=rewards, candidate_rewards=candidate_rewards)
+    write_bytes(path, buffer.getvalue())
+
+
+def _columns(folder: Path, n_shards: int, training: Sessions, config: AnnotationsConfig) -> dict[str, Ints | Floats | Bools]:
+    """All shards joined, rewards standardised, and candidates kept or dropped by their reward."""
+    shards = [np.load(folder / f"{number:06d}.npz", allow_pickle=False) for number in range(n_shards)]
+    raw = {name: np.concatenate([shard[name] for shard in shards]) for name in shards[0].files}
+    annotated = training.step_of > 0
+    observed = raw["rewards"][annotated]
+    mean, deviation = float(observed.mean()), float(observed.std())
+    if not deviation > 1e-6 * max(abs(mean), 1e-6):
+        raise LearecError(
+            f"{folder}: the environment gives every step the same reward ({mean:.4g}), which teaches nothing; "
+            "train it longer or on more users ([environment] epochs, users)"
+        )
+    rewards = np.where(annotated, (raw["rewards"] - mean) / deviation, 0).astype(np.float32)
+    proposed = raw["candidates"] > 0
+    theirs = np.where(proposed, (raw["candidate_rewards"] - mean) / deviation, 0).astype(np.float32)
+    kept = proposed & (theirs >= rewards[:, None] - config.margin)
+    return {
+        "states": raw["states"],
+        "rewards": rewards,
+        "augmented": np.where(kept, raw["candidates"], 0),
+        "augmented_rewards": np.where(kept, theirs, 0).astype(np.float32),
+        "annotated": annotated,
+        "proposed_rewards": theirs,
+        "raw_rewards": raw["rewards"],
+    }
+
+
+def _notes(columns: dict[str, Any], training: Sessions) -> dict[str, Any]:
+    """What a reader of the report asks: how many actions were kept, and how rewards are spread."""
+    annotated = columns["annotated"]
+    asked = int(annotated.sum())
+    proposed = columns["proposed_rewards"][annotated]
+    return {
+        "annotated_steps": asked,
+        "augmented_per_step": float((columns["augmented"] > 0).sum() / max(asked, 1)),
+        "rewards": {
+            "edges": EDGES.tolist(),
+            "observed": _histogram(columns["rewards"][annotated]),
+            "proposed": _histogram(proposed[proposed != 0]),
+        },
+        "later_items_among_augmented": _later_share(columns["augmented"], training),
+    }
+
+
+def _histogram(rewards: Floats) -> list[int]:
+    """Counts by EDGES; what lies beyond counts in the outermost bins."""
+    return np.histogram(np.clip(rewards, EDGES[0], EDGES[-1]), EDGES)[0].tolist()
+
+
+def _random_rewards(environment: Environment, training: Sessions, columns: dict[str, Any], n_items: int) -> list[int]:
+    """Histogram of what uniformly drawn items would have been worth in the first sessions, on the standardised scale."""
+    shard = _slice(training, np.arange(min(SAMPLED_SESSIONS, training.n_sessions)))
+    rng = np.random.default_rng(0)
+    asked = columns["annotated"][: shard.n_steps]
+    items = np.where(asked[:, None], rng.integers(1, n_items + 1, (shard.n_steps, 1)), 0)
+    _, _, rewards = environment.annotate(shard, items)
+    observed = columns["raw_rewards"][columns["annotated"]]
+    return _histogram((rewards[asked, 0] - observed.mean()) / observed.std())
+
+
+def _later_share(augmented: Ints, training: Sessions) -> float:
+    """Share of augmented actions that the same session takes later in its training part. They were counted with it: optimistic."""
+    known = training.session_of * (int(training.items.max()) + 1) + training.items
+    proposed = training.session_of[:, None] * (int(training.items.max()) + 1) + augmented
+    present = augmented > 0
+    return float(np.isin(proposed[present], known).mean()) if present.any() else 0.0

@@ -1,0 +1,59 @@
+"""Windows: sessions cut into stretches of bounded length, for models that read a whole stretch at once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from learec.data.log import Bools, Ints, Sessions
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Stretches of sessions short enough for a model: W windows of at most L steps."""
+
+    items: Ints  # (W, L) item numbers, 0 where a window has ended
+    steps: Ints  # (W, L) index of the step in its Sessions, -1 where a window has ended
+    scored: Bools  # (W, L) whether this window is the one that answers for the step
+
+    @property
+    def lengths(self) -> Ints:
+        """Steps per window, (W,)."""
+        return (self.steps >= 0).sum(axis=1)
+
+    def take(self, rows: Ints) -> "Windows":
+        """Some windows, cut to the longest of them."""
+        width = max(int(self.lengths[rows].max(initial=0)), 1)
+        return Windows(self.items[rows, :width], self.steps[rows, :width], self.scored[rows, :width])
+
+
+def windows_of(sessions: Sessions, numbers: Ints, history: int) -> Windows:
+    """The given sessions cut into windows of at most `history` steps.
+
+    Windows of a long session overlap by half, and a step is scored in the first window that holds it: a state has seen
+    between half and all of `history` items, or the whole session so far.
+    """
+    stride = max(history // 2, 1)
+    lengths = sessions.lengths[numbers]
+    counts = 1 + np.maximum(-(-(lengths - history) // stride), 0)
+    place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    start = place * stride
+    width = max(int(np.minimum(lengths, history).max(initial=1)), 1)
+    depth = start[:, None] + np.arange(width)
+    real = depth < np.repeat(lengths, counts)[:, None]
+    steps = np.where(real, np.repeat(sessions.offsets[:-1][numbers], counts)[:, None] + depth, -1)
+    first_new = np.where(place == 0, 0, start + history - stride)
+    items = np.where(real, sessions.items[np.maximum(steps, 0)], 0).astype(np.int64)
+    return Windows(items, steps, real & (depth >= first_new[:, None]))
+
+
+def batches_by_budget(sizes: Ints, order: Ints, budget: int) -> list[Ints]:
+    """Windows in the given order, cut into batches whose trees hold at most `budget` slots (one window at least)."""
+    batches: list[Ints] = []
+    ends = np.cumsum(sizes[order])
+    start = 0
+    while start < len(order):
+        limit = (ends[start - 1] if start else 0) + budget
+        stop = max(int(np.searchsorted(ends, limit, side="right")), start + 1)
+        batches.append(order[start:stop])
+        start = stop
+    return batches

@@ -1,0 +1,73 @@
+"""Floors: rankings that nobody trains. They stand in every table, because much that is trained does not beat them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from learec.config import EvaluationConfig
+from learec.data.log import Floats, Ints, Sessions
+from learec.data.neighbours import ContentKNN, ItemKNN, Rule
+from learec.evaluation.metrics import Scorer
+
+DESCRIPTIONS = {
+    "popularity": "items by number of training events",
+    "last_item": "what followed the last item in training sessions",
+    "item_knn": "items of the same users, cosine, newer history counts more",
+    "content_knn": "whitened item tokens nearest to the history's, nothing trained",
+    "rule": "content_knn and the logarithm of item_knn added up, nothing trained",
+}
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """Training events per item; whoever asks."""
+
+    counts: Floats  # (N + 1,)
+
+    @classmethod
+    def fit(cls, training: Sessions, n_items: int) -> "Popularity":
+        """Count training events."""
+        return cls(np.bincount(training.items, minlength=n_items + 1).astype(np.float32))
+
+    def scores(self, histories: Ints, lengths: Ints) -> Floats:
+        """The same row for every history, (B, N + 1)."""
+        return np.tile(self.counts, (len(histories), 1))
+
+
+@dataclass(frozen=True)
+class LastItem:
+    """How often each item came right after the history's last one; among those that never did, the popular first."""
+
+    follows: sparse.csr_array  # (N + 1, N + 1) counts
+    popularity: Floats  # (N + 1,) below 1 in sum, so that it only breaks ties
+
+    @classmethod
+    def fit(cls, training: Sessions, n_items: int) -> "LastItem":
+        """Count neighbouring pairs of training steps."""
+        second = np.flatnonzero(training.step_of > 0)
+        pairs = (training.items[second - 1], training.items[second])
+        shape = (n_items + 1, n_items + 1)
+        follows = sparse.csr_array((np.ones(len(second), dtype=np.float32), pairs), shape=shape)
+        counts = np.bincount(training.items, minlength=n_items + 1).astype(np.float32)
+        return cls(follows, counts / (counts.sum() + 1))
+
+    def scores(self, histories: Ints, lengths: Ints) -> Floats:
+        """Counts after the last item, (B, N + 1)."""
+        last = np.take_along_axis(histories, np.maximum(lengths - 1, 0)[:, None], axis=1)[:, 0]
+        after: Floats = self.follows[last].toarray()
+        return after + self.popularity
+
+
+def floors(config: EvaluationConfig, training: Sessions, n_items: int, item_vectors: Floats | None) -> dict[str, Scorer]:
+    """All floors by name; those that read text are left out where there are no item vectors."""
+    knn = ItemKNN.fit(training, n_items, config.knn_decay)
+    found: dict[str, Scorer] = {
+        "popularity": Popularity.fit(training, n_items),
+        "last_item": LastItem.fit(training, n_items),
+        "item_knn": knn,
+    }
+    if item_vectors is not None:
+        content = ContentKNN(item_vectors, config.knn_decay)
+        found |= {"content_knn": content, "rule": Rule(content, knn, config.text_weight)}
+    return found
