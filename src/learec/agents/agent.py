@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from learec.artifacts import Manifest, check_files, read_manifest
 from learec.config import AgentConfig
@@ -54,16 +55,21 @@ class Agent(nn.Module):
 
     def q(self, critic_input: Tensor) -> Tensor:
         """Critic: (M, H) -> Q(s, .) (M, N + 1)."""
-        if self.critic is None:
-            raise ValueError("this agent has no critic: its objective is supervised")
-        values: Tensor = self.critic(critic_input)
+        values: Tensor = self._required_critic()(critic_input)
         return values
 
     def q_at(self, critic_input: Tensor, actions: Tensor) -> Tensor:
-        """Q(s, a) for one action per row, (M,): a dot product per row instead of the whole catalog."""
+        """Q(s, a) of (M, H) for actions (M,) or (M, K): dot products with the actions' rows instead of all of them."""
+        critic = self._required_critic()
+        rows = functional.embedding(actions, critic.weight).view(len(actions), -1, critic.weight.shape[1])  # (M, K, H)
+        chosen = torch.bmm(rows, critic_input[:, :, None])[:, :, 0]
+        bias = functional.embedding(actions.view(len(actions), -1), critic.bias[:, None])[:, :, 0]
+        return (chosen + bias).view(actions.shape)
+
+    def _required_critic(self) -> nn.Linear:
         if self.critic is None:
             raise ValueError("this agent has no critic: its objective is supervised")
-        return (critic_input * self.critic.weight[actions]).sum(1) + self.critic.bias[actions]
+        return self.critic
 
     @torch.inference_mode()
     def scores(self, histories: Ints, lengths: Ints) -> Floats:

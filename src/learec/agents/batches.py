@@ -13,7 +13,7 @@ from learec.data.log import Floats, Ints, Sessions
 from learec.data.windows import Windows, windows_of
 from learec.errors import ArtifactError
 
-POOL = 16  # batches' worth of sessions sorted by length together: little padding, still shuffled
+POOL = 32  # batches' worth of sessions sorted by length together: little padding, still shuffled
 
 
 @dataclass(frozen=True)

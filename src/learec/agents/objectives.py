@@ -5,6 +5,7 @@
     LEA          an objective, plus the same losses on the actions that the environment proposed
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from learec.agents.batches import Steps
 from learec.agents.losses import (
-    at,
     augmented_cross_entropy,
     augmented_q_loss,
     cross_entropy,
@@ -28,9 +28,14 @@ Losses = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Values:
-    """The critic's view of M steps. `same` and `next` are Q'(s, argmax Q(s, .)) from the target network."""
+    """The critic's view of M steps. `same` and `next` are Q'(s, argmax Q(s, .)) from the target network.
 
-    q: Tensor  # (M, N + 1)
+    Only a few actions of a step enter the losses, so Q is trained through those alone: the whole (M, N + 1) matrix is
+    needed for its maximum, never for a gradient.
+    """
+
+    n_items: int
+    q: Callable[[Tensor], Tensor]  # actions (M,) or (M, K) -> Q(s, a) of the trained network
     same: Tensor  # (M,) in the step's own state
     next: Tensor  # (M,) in the state after the action
 
@@ -78,11 +83,11 @@ class SNQN:
         """Cross-entropy, Q loss of the logged action, and Q loss of uniformly drawn other actions."""
         values = required(outputs)
         targets = double_q_target(steps.rewards, values.next, steps.terminal, self.gamma)
-        negatives = draw_negatives(steps.actions, self.n_negatives, values.q.shape[1] - 1)
-        negative_loss = negative_q_loss(at(values.q, negatives), values.same, self.negative_reward, self.gamma)
+        negatives = draw_negatives(steps.actions, self.n_negatives, values.n_items)
+        negative_loss = negative_q_loss(values.q(negatives), values.same, self.negative_reward, self.gamma)
         return {
             "ce": cross_entropy(outputs.log_probs, steps.actions),
-            "q": self.q_weight * q_loss(at(values.q, steps.actions), targets),
+            "q": self.q_weight * q_loss(values.q(steps.actions), targets),
             "negative": self.q_weight * negative_loss,
         }
 
@@ -112,8 +117,7 @@ class LEA:
             shape = steps.augmented.shape
             following, terminal = outputs.values.next[:, None].expand(shape), steps.terminal[:, None].expand(shape)
             targets = double_q_target(steps.augmented_rewards, following, terminal, self.gamma)
-            of_augmented = at(outputs.values.q, steps.augmented)
-            loss = augmented_q_loss(of_augmented, targets, steps.augmented > 0)
+            loss = augmented_q_loss(outputs.values.q(steps.augmented), targets, steps.augmented > 0)
             losses["augmented_q"] = self.weight * self.q_weight * loss
         return losses
 

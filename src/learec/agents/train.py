@@ -61,7 +61,7 @@ class Learner:
 
     def __init__(self, agent: Agent, objective: Objective) -> None:
         self.agent, self.objective = agent, objective
-        self.target = copy.deepcopy(agent).requires_grad_(False) if objective.needs_critic else None
+        self.target = copy.deepcopy(agent).requires_grad_(False).eval() if objective.needs_critic else None
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a checkpoint must hold, live."""
@@ -81,14 +81,15 @@ class Learner:
         """Q of all acted states, and the target network's value of the best action in each state and in the next one."""
         if self.target is None:
             return None
-        q = self.agent.q(self.agent.critic_input(hidden, batch.states))  # (R, N + 1)
+        states = self.agent.critic_input(hidden, batch.states)  # (R, H)
         acted = batch.acted.nonzero()[:, 0]
         with torch.no_grad():
-            best = q.detach()[:, 1:].argmax(1) + 1  # never padding
+            best = self.agent.q(states)[:, 1:].argmax(1) + 1  # never padding
             target_hidden = self.target(batch.items)[batch.real]
             value = self.target.q_at(self.target.critic_input(target_hidden, batch.states), best)  # (R,)
+        acting = states[acted]
         # The place after an acted one is the next place of the same window: a window ends with a place that did not act.
-        return Values(q=q[acted], same=value[acted], next=value[acted + 1])
+        return Values(self.agent.n_items, lambda actions: self.agent.q_at(acting, actions), value[acted], value[acted + 1])
 
     @torch.no_grad()
     def follow(self) -> None:

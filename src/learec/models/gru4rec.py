@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from learec.models.dropout import Dropout
+
 
 class GRU4Rec(nn.Module):
     """Items (B, L) padded on the right with 0 -> hidden (B, L, H); place j has read items 0..j.
@@ -15,7 +17,7 @@ class GRU4Rec(nn.Module):
         """n_heads and max_length have no meaning here; every encoder is built with the same arguments."""
         super().__init__()
         self.items = nn.Embedding(n_items + 1, hidden_size, padding_idx=0)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.gru = nn.GRU(hidden_size, hidden_size, n_layers, batch_first=True, dropout=dropout if n_layers > 1 else 0.0)
         self.out = nn.Linear(hidden_size, hidden_size)
         self.norm = nn.LayerNorm(hidden_size)

@@ -4,12 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from learec.models.dropout import Dropout
+
 
 class SASRec(nn.Module):
     """Items (B, L) padded on the right with 0 -> hidden (B, L, H); place j has read items 0..j.
 
     Differs from the paper: layers normalise before attention and feed-forward and once at the end (pre-norm), the
-    feed-forward part is four times as wide with GELU, and places count from the oldest item kept, because histories
+    feed-forward part is four times as wide with GELU, attention weights are not dropped out, and places count from the oldest item kept, because histories
     are padded on the right. Causal attention never reads padding, so no key mask is needed.
     """
 
@@ -17,7 +19,7 @@ class SASRec(nn.Module):
         super().__init__()
         self.items = nn.Embedding(n_items + 1, hidden_size, padding_idx=0)
         self.places = nn.Embedding(max_length, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(Block(hidden_size, n_heads, dropout) for _ in range(n_layers))
         self.norm = nn.LayerNorm(hidden_size)
         self.scale = hidden_size**0.5
@@ -41,23 +43,24 @@ class Block(nn.Module):
 
     def __init__(self, hidden_size: int, n_heads: int, dropout: float) -> None:
         super().__init__()
-        self.n_heads, self.dropout = n_heads, dropout
+        self.n_heads = n_heads
+        self.dropout = Dropout(dropout)
         self.attention_norm, self.feed_norm = nn.LayerNorm(hidden_size), nn.LayerNorm(hidden_size)
         self.query_key_value = nn.Linear(hidden_size, 3 * hidden_size)
         self.out = nn.Linear(hidden_size, hidden_size)
         self.feed = nn.Sequential(
-            nn.Linear(hidden_size, 4 * hidden_size), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * hidden_size, hidden_size)
+            nn.Linear(hidden_size, 4 * hidden_size), nn.GELU(), Dropout(dropout), nn.Linear(4 * hidden_size, hidden_size)
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, L, H) -> (B, L, H)."""
-        hidden = hidden + functional.dropout(self._attend(self.attention_norm(hidden)), self.dropout, self.training)
-        return hidden + functional.dropout(self.feed(self.feed_norm(hidden)), self.dropout, self.training)
+        hidden = hidden + self.dropout(self._attend(self.attention_norm(hidden)))
+        attended: Tensor = hidden + self.dropout(self.feed(self.feed_norm(hidden)))
+        return attended
 
     def _attend(self, hidden: Tensor) -> Tensor:
         shape = (*hidden.shape[:2], 3, self.n_heads, -1)
         query, key, value = self.query_key_value(hidden).view(shape).permute(2, 0, 3, 1, 4)  # (B, heads, L, H / heads)
-        dropout = self.dropout if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out

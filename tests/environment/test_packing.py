@@ -1,0 +1,128 @@
+"""Packing must be exact: what the packed pass says is what one prompt per (history, action) says."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from learec.config import EnvironmentConfig
+from learec.data.log import Sessions
+from learec.data.windows import Windows, windows_of
+from learec.environment.environment import Environment
+from learec.environment.llm import LLM, load_llm
+from learec.environment.packing import pack
+
+N_ITEMS = 25
+
+
+class Words:
+    """A tokenizer of three words, for a model with random weights."""
+
+    bos_token_id = 1
+
+    def __call__(self, texts, **_):
+        return {"input_ids": [[2, 3, 4] for _ in texts]}
+
+
+def random_llama():
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, attn_implementation="sdpa",
+    )  # fmt: skip
+    return LLM(LlamaForCausalLM(config).eval().requires_grad_(False), Words())
+
+
+def environment_of(llm, **settings):
+    """An environment whose heads are not zero, so that nothing is equal by chance."""
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randn(N_ITEMS + 1, llm.embeddings.shape[1], generator=generator) * llm.embeddings.float().std()
+    vectors = torch.nn.functional.normalize(torch.randn(N_ITEMS + 1, 8, generator=generator), dim=1)
+    tokens[0] = vectors[0] = 0
+    environment = Environment(llm, EnvironmentConfig(**settings), tokens, vectors)
+    for linear in (environment.state_model.projection, environment.reward_model.head):
+        torch.nn.init.normal_(linear.weight, generator=generator)
+    return environment.eval()
+
+
+def sessions_of(*lengths, seed=0):
+    rng = np.random.default_rng(seed)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    items = rng.integers(1, N_ITEMS + 1, offsets[-1]).astype(np.int32)
+    return Sessions(offsets, items, np.zeros(len(items), np.uint8), np.ones(len(items), np.float32))
+
+
+@torch.no_grad()
+def one_prompt(environment, history, action):
+    """State and reward from a prompt of its own: plain causal attention, no mask, no position ids."""
+    items = torch.tensor([*history, action])
+    inputs = torch.cat([environment.prompt, environment.item_tokens[items]])[None]
+    hidden = environment.decoder(inputs_embeds=inputs).last_hidden_state[0].float()
+    everything = Windows(items.numpy()[None], np.arange(len(items))[None], np.ones((1, len(items)), bool))
+    skip = environment.state_model.skip(everything, environment.vectors)[0, -1]
+    state = environment.state_model(hidden[-2], skip)
+    return state.numpy(), environment.reward_model(hidden[-1], state @ environment.vectors[action]).item()
+
+
+def assert_packed_equals_prompts(environment, sessions, candidates):
+    states, rewards, candidate_rewards = environment.annotate(sessions, candidates)
+    for step in range(sessions.n_steps):
+        first = sessions.offsets[sessions.session_of[step]]
+        history = sessions.items[first:step].tolist()
+        state, reward = one_prompt(environment, history, int(sessions.items[step]))
+        np.testing.assert_allclose(states[step], state, atol=1e-4)
+        assert rewards[step] == pytest.approx(reward, abs=1e-4)
+        for place, action in enumerate(candidates[step]):
+            if action:
+                assert candidate_rewards[step, place] == pytest.approx(one_prompt(environment, history, int(action))[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("token_budget", [64, 4096])
+def test_packed_results_equal_one_prompt_at_a_time(token_budget, rng):
+    environment = environment_of(random_llama(), token_budget=token_budget)
+    sessions = sessions_of(5, 1, 9, 2, 7)
+    candidates = rng.integers(0, N_ITEMS + 1, (sessions.n_steps, 3))  # 0: a step with fewer candidates
+    assert_packed_equals_prompts(environment, sessions, candidates)
+
+
+def test_packed_results_equal_one_prompt_at_a_time_with_the_embedded_model(rng):
+    environment = environment_of(load_llm(EnvironmentConfig(), "cpu"))
+    sessions = sessions_of(4, 3)
+    assert_packed_equals_prompts(environment, sessions, rng.integers(1, N_ITEMS + 1, (sessions.n_steps, 2)))
+
+
+def test_the_other_sessions_of_a_row_do_not_matter():
+    environment = environment_of(random_llama())
+    together, alone = sessions_of(5, 6), sessions_of(5, 6).select(np.arange(11) < 5)
+    none = np.zeros((11, 0), dtype=int)
+    assert len(pack(windows_of(together, np.arange(2), 50), np.zeros((2, 6, 0), int), 4, 64).items) == 1  # they share a row
+    np.testing.assert_allclose(environment.annotate(together, none)[0][:5], environment.annotate(alone, none[:5])[0], atol=1e-6)
+
+
+def test_a_long_session_is_read_in_windows_that_keep_at_least_half_a_history():
+    environment = environment_of(random_llama(), history=6)
+    sessions = sessions_of(20)
+    states, rewards, _ = environment.annotate(sessions, np.zeros((20, 0), dtype=int))
+    # step 7 is answered by the window that starts at step 3: it has seen items 3 to 6
+    state, reward = one_prompt(environment, sessions.items[3:7].tolist(), int(sessions.items[7]))
+    np.testing.assert_allclose(states[7], state, atol=1e-4)
+    assert rewards[7] == pytest.approx(reward, abs=1e-4)
+    assert (np.abs(states).sum(1) > 0).all()
+
+
+def test_rows_waste_little_and_no_slot_is_used_twice():
+    sessions = sessions_of(*range(2, 30))
+    windows = windows_of(sessions, np.arange(28), 50)
+    candidates = np.where(windows.steps[..., None] >= 0, 1, 0) * np.ones((1, 1, 2), dtype=int)
+    packed = pack(windows, candidates, 3, 256)
+    used = np.concatenate([packed.trunk[windows.steps >= 0], packed.leaves[candidates > 0]])
+    assert len(np.unique(used)) == len(used) == 3 * sessions.n_steps
+    assert len(used) / packed.items.size > 0.8
+
+
+def test_a_padding_item_is_in_no_slot():
+    sessions = sessions_of(3, 5)
+    windows = windows_of(sessions, np.arange(2), 50)
+    packed = pack(windows, np.zeros((2, 5, 1), dtype=int), 2, 32)
+    assert (packed.items > 0).sum() == sessions.n_steps
+    assert not packed.mask[packed.items == 0][:, packed.items[0] > 0].any()
