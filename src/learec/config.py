@@ -81,8 +81,9 @@ class EnvironmentConfig(Record):
     negatives: Literal["uniform", "popular"] = Field("popular", description="how they are sampled")
     reward_weight: Positive = Field(1.0, description="reward loss beside the state loss")
     decay: Share = Field(0.8, description="weight of an item in the skip connection falls by this per step of age")
-    epochs: Count = 6
-    patience: Count = 2
+    epochs: Count = 4
+    patience: Count = 1
+    held_out_users: Count = Field(1000, description="users at most that the epoch is chosen on; never trained on")
     batch_tokens: Annotated[int, Field(ge=64)] = Field(512, description="tokens in one training step")
     token_budget: Annotated[int, Field(ge=64)] = Field(2048, description="tokens in one pass without gradients; sets the memory")
 

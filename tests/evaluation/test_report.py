@@ -1,0 +1,327 @@
+"""The report says what the numbers say, shows all of them, trusts no title, and needs nothing but itself."""
+
+import copy
+import re
+from collections.abc import Callable
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from learec.evaluation.plots import Scale
+from learec.evaluation.report import render_report, verdict, write_report
+
+Json = dict[str, Any]
+SECTIONS = {"results", "comparisons", "learning", "environment", "annotations", "sessions", "meaning", "run"}
+HOSTILE = '<script>alert("x")</script> & <img src="https://evil.example/a.png">'
+
+
+def cell(mean: float, deviation: float | None = None) -> Json:
+    return {"mean": mean, "low": mean - 0.004, "high": mean + 0.004, "seed_deviation": deviation}
+
+
+def row(name: str, kind: str, ndcg: float) -> Json:
+    metrics = {f"HR@{k}": cell(ndcg * (1 + k / 10)) for k in (2, 10)}
+    trained = kind == "agent"
+    metrics["NDCG@10"] = cell(ndcg, 0.0004 if trained else None)
+    return {"name": name, "kind": kind, "description": f"what {name} is", "seeds": 3 if trained else 1, "metrics": metrics}
+
+
+def comparison(new: str, base: str, difference: float, half: float = 0.002) -> Json:
+    interval = {"difference": difference, "low": difference - half, "high": difference + half}
+    return {"new": new, "base": base, "metric": "NDCG@10", "n": 8317, "seeds": 3, **interval}
+
+
+@pytest.fixture
+def data() -> Json:
+    measures = [{"NDCG@10": value, "HR@10": 2 * value} for value in (0.001, 0.05, 0.07, 0.06)]
+    adapted = [{"score": -n, "pairwise accuracy": 0.66 - n / 50, "NDCG@10": 0.06 - n / 100} for n in (1, 0)]
+    augmented = [{"title": "vice", "reward": -1.25}]
+    annotated = {"session": "A1", "history": ["glue"], "action": "saw", "reward": 0.4, "augmented": augmented}
+    example = {
+        "session": "A0196", "history": [f"thing {n}" for n in range(1, 10)], "next": "drill",
+        "recommendations": {"sasrec": [{"title": "nail", "hit": False}], "sasrec-lea": [{"title": "drill", "hit": True}]},
+        "annotated": annotated,
+    }  # fmt: skip
+    return {
+        "name": "industrial",
+        "version": "0.1.0",
+        "data": {
+            "sessions": 8317, "items": 4344, "steps": 58492, "steps_by_part": [41858, 8317, 8317], 
+            "split": "leave_one_out", "simulated": False, "items_without_text": 0,
+            "funnel": [{"step": "read", "events": 59427, "users": 8442, "items": 4385}],
+        },
+        "evaluation": {"mask_seen": True, "cutoffs": [2, 10], "n_targets": {"validation": 8317, "test": 8317}, "resamples": 2000},
+        "rows": [
+            row("popularity", "floor", 0.0167), row("item_knn", "floor", 0.0841),
+            row("sasrec", "agent", 0.0731), row("sasrec-lea", "agent", 0.0812),
+        ],
+        "comparisons": [comparison("sasrec-lea", "sasrec", 0.0081), comparison("sasrec-lea", "item_knn", -0.0029)],
+        "agent_curves": [
+            {"name": name, "seed": seed, "best_epoch": 2, "measures": measures, "losses": [{}, *[{"ce": 8.0}] * 3]}
+            for name in ("sasrec", "sasrec-lea") for seed in (0, 1)
+        ],
+        "environment_curves": {"best_epoch": 1, "measures": adapted, "losses": [{}, {"state": 8.0}]},
+        "rewards": {"edges": [-1.0, 0.0, 1.0], "observed": [2, 6], "random": [5, 3], "proposed": [0, 0]},
+        "annotations": {"annotated_steps": 33541, "augmented_per_step": 3.2, "later_items_among_augmented": 0.04},
+        "examples": [example],
+        "stages": [{"stage": "prepare", "seconds": 0.4, "peak_mb": 310}, {"stage": "adapt", "seconds": 903.0, "peak_mb": 3310.4}],
+        "recipe": {
+            "name": "industrial", "seed": 7, "environment": {"lora_rank": 8},
+            "agents": {
+                "sasrec": {"encoder": "sasrec", "objective": "snqn", "lea": [], "placebo": False},
+                "sasrec-lea": {"encoder": "sasrec", "objective": "snqn", "lea": ["augmented"], "placebo": False},
+            },
+        },
+        "versions": {"python": "3.11.7", "torch": "2.13.0"},
+    }  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Tags with attributes, section ids, and the words of a page without those of its charts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, str] = {}
+        self._open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta"}:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data: str) -> None:
+        if not {"svg", "style"} & set(self._open):
+            self.texts["all"] = self.texts.get("all", "") + data
+
+    @property
+    def sections(self) -> set[str | None]:
+        return {attrs["id"] for tag, attrs in self.tags if tag == "section"}
+
+
+def summary_of(html: str) -> str:
+    found = re.search(r'<p class="lead">(.*?)</p>', html, re.DOTALL)
+    assert found is not None
+    return unescape(re.sub("<[^>]+>", "", found[1])).replace("\N{MINUS SIGN}", "-")
+
+
+def table_row(html: str, section: str, name: str) -> str:
+    """The words of the row with that head, in the table of a section."""
+    part = html.split(f'<section id="{section}"')[1].split("</section>")[0]
+    rows = [re.sub(r"<[^>]+>", " ", found) for found in re.findall(r"<tr>.*?</tr>", part, re.DOTALL)]
+    return next(" ".join(found.split()) for found in rows if found.split()[: len(name.split())] == name.split())
+
+
+def test_the_page_is_well_formed_and_has_every_section(data: Json) -> None:
+    page = Page(render_report(data))
+    assert page.sections == SECTIONS
+    assert not page._open
+
+
+@pytest.mark.parametrize("place", ["next", "history", "recommendations", "action", "augmented", "session", "name", "told", "row"])
+def test_markup_in_any_text_is_shown_as_text(data: Json, place: str) -> None:
+    before = len(Page(render_report(data)).tags)
+    example = data["examples"][0]
+    changes: dict[str, Callable[[], object]] = {
+        "next": lambda: example.update(next=HOSTILE),
+        "history": lambda: example["history"].__setitem__(-1, HOSTILE),
+        "recommendations": lambda: example["recommendations"]["sasrec"][0].update(title=HOSTILE),
+        "action": lambda: example["annotated"].update(action=HOSTILE),
+        "augmented": lambda: example["annotated"]["augmented"][0].update(title=HOSTILE),
+        "session": lambda: example.update(session=HOSTILE),
+        "name": lambda: data.update(name=HOSTILE),
+        "told": lambda: data["rows"][0].update(description=HOSTILE),
+        "row": lambda: data["rows"][1].update(name=HOSTILE),  # the best floor: in the summary and in charts too
+    }
+    changes[place]()
+    page = Page(render_report(data))
+    assert HOSTILE in page.texts["all"]
+    assert len(page.tags) == before
+    assert not [tag for tag, _ in page.tags if tag in {"script", "img"}]
+
+
+def test_nothing_is_fetched_and_nothing_runs(data: Json) -> None:
+    html = render_report(data)
+    page = Page(html)
+    for tag, attrs in page.tags:
+        assert tag not in {"script", "link", "img", "iframe", "object", "base"}
+        assert not {"src", "srcset", "data", "action"} & attrs.keys()
+        assert not [name for name in attrs if name.startswith("on")]
+        assert (attrs.get("href") or "#").startswith("#")
+    assert "url(" not in html and "@import" not in html and "://" not in html
+    policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def test_links_within_the_page_lead_somewhere(data: Json) -> None:
+    for absent in (None, "comparisons", "examples"):
+        page = Page(render_report({**data, absent: []} if absent else data))
+        assert {"#" + str(name) for name in page.sections} == {attrs["href"] for tag, attrs in page.tags if tag == "a"}
+
+
+@pytest.mark.parametrize(("name", "seeds", "numbers"), [
+    ("popularity", "–", ["0.0167", "0.0127–0.0207", "0.0200", "0.0334"]),
+    ("item_knn", "–", ["0.0841", "0.0801–0.0881", "0.1009", "0.1682"]),
+    ("sasrec", "3", ["0.0731", "0.0691–0.0771", "± 0.0004", "0.0877", "0.1462"]),
+    ("sasrec-lea", "3", ["0.0812", "0.0772–0.0852", "± 0.0004", "0.0974", "0.1624"]),
+])  # fmt: skip
+def test_every_row_stands_in_the_table_with_its_numbers(data: Json, name: str, seeds: str, numbers: list[str]) -> None:
+    assert table_row(render_report(data), "results", name) == " ".join([name, "what", name, "is", seeds, *numbers])
+
+
+def test_the_best_value_of_a_column_is_bold_and_no_other(data: Json) -> None:
+    html = render_report(data).split('<section id="results"')[1].split("</section>")[0]
+    assert re.findall(r'<td class="n"><b class="best">([\d.]+)</b>', html) == ["0.0841", "0.1009", "0.1682"]
+
+
+def test_the_caption_says_how_many_targets_and_whether_seen_items_are_masked(data: Json) -> None:
+    assert "8,317 targets, each ranked among all 4,344 items; items already in the history are masked" in render_report(data)
+    data["evaluation"]["mask_seen"] = False
+    assert "items already in the history are not masked" in render_report(data)
+
+
+@pytest.mark.parametrize(("difference", "words"), [(-0.003, "is behind"), (0.003, "beats"), (0.001, "cannot be told apart from")])
+def test_the_summary_follows_the_interval_of_the_paired_difference(data: Json, difference: float, words: str) -> None:
+    data["comparisons"] = [comparison("sasrec-lea", "item_knn", difference)]
+    interval = f"({difference - 0.002:+.4f} to {difference + 0.002:+.4f})"
+    assert f"sasrec-lea {words} the floor item_knn: NDCG@10 {difference:+.4f} {interval}." in summary_of(render_report(data))
+
+
+def test_a_comparison_stated_the_other_way_round_is_turned(data: Json) -> None:
+    data["comparisons"] = [comparison("item_knn", "sasrec-lea", 0.003)]
+    assert verdict(data, "sasrec-lea", "item_knn").words == "is behind"
+    assert "NDCG@10 -0.0030 (-0.0050 to -0.0010)" in summary_of(render_report(data))
+
+
+def test_without_a_paired_comparison_only_intervals_apart_tell_rows_apart(data: Json) -> None:
+    data["comparisons"] = []
+    said = summary_of(render_report(data))
+    assert "sasrec-lea cannot be told apart from the floor item_knn: their NDCG@10 intervals overlap" in said
+    data["rows"][1]["metrics"]["NDCG@10"] = cell(0.0900)
+    assert "sasrec-lea is behind the floor item_knn: their NDCG@10 intervals do not overlap" in summary_of(render_report(data))
+
+
+def test_the_summary_says_whether_annotations_helped_even_if_they_did_not(data: Json) -> None:
+    assert "sasrec-lea beats its base sasrec: NDCG@10 +0.0081" in summary_of(render_report(data))
+    data["comparisons"][0] = comparison("sasrec-lea", "sasrec", -0.0081)
+    assert "sasrec-lea is behind its base sasrec: NDCG@10 -0.0081" in summary_of(render_report(data))
+
+
+def test_many_pairs_are_counted_instead_of_listed(data: Json) -> None:
+    for number in range(3):
+        name = f"lea-{number}"
+        data["rows"].append(row(name, "agent", 0.02 + 0.03 * number))
+        data["recipe"]["agents"][name] = data["recipe"]["agents"]["sasrec-lea"]
+    said = summary_of(render_report(data))
+    assert "in 4 pairs: it beats it in 1, is behind in 2, and cannot be told apart in 1." in said
+
+
+def test_agents_of_another_objective_are_no_base_and_a_placebo_is_called_one(data: Json) -> None:
+    data["recipe"]["agents"]["sasrec"]["objective"] = "supervised"
+    assert "base" not in summary_of(render_report(data))
+    data["recipe"]["agents"]["sasrec"] = {**data["recipe"]["agents"]["sasrec-lea"], "placebo": True}
+    assert "sasrec-lea beats its placebo sasrec" in summary_of(render_report(data))
+
+
+@pytest.mark.parametrize(("absent", "sections"), [
+    ({"comparisons": []}, {"comparisons"}),
+    ({"agent_curves": []}, {"learning"}),
+    ({"environment_curves": None}, {"environment"}),
+    ({"rewards": None, "annotations": None}, {"annotations"}),
+    ({"examples": []}, {"sessions"}),
+    ({"rows": [], "comparisons": []}, {"results", "comparisons"}),
+])  # fmt: skip
+def test_what_a_run_has_not_leaves_no_empty_section(data: Json, absent: Json, sections: set[str]) -> None:
+    assert Page(render_report({**data, **absent})).sections == SECTIONS - sections
+
+
+def test_a_histogram_without_counts_is_left_out(data: Json) -> None:
+    html = render_report(data)
+    assert "random items" in html and "proposed actions" not in html
+    del data["rewards"]["random"]
+    assert "random items</li>" not in render_report(data)
+
+
+def test_not_a_number_is_shown_as_missing_and_is_never_best(data: Json) -> None:
+    nan = float("nan")
+    data["rows"][1]["metrics"]["NDCG@10"] = {"mean": nan, "low": nan, "high": nan, "seed_deviation": None}
+    html = render_report(data)
+    assert "nan" not in re.sub(r"<[^>]*>", " ", html).split()
+    assert "The best floor is popularity" in summary_of(html)
+
+
+def test_only_a_simulated_log_is_called_simulated(data: Json) -> None:
+    assert "simulated" not in Page(render_report(data)).texts["all"]
+    data["data"]["simulated"] = True
+    assert "The log is simulated." in Page(render_report(data)).texts["all"]
+
+
+def test_sessions_show_hits_in_words_and_cut_long_histories(data: Json) -> None:
+    html = render_report(data)
+    assert '<li class="hit">✓ hit: drill</li>' in html and "hit: nail" not in html
+    assert "found by 1 of 2 agents" in html
+    assert "3 earlier" in html and '<li value="4">thing 4</li>' in html and ">thing 3<" not in html
+    assert table_row(html, "sessions", "vice") == "vice \N{MINUS SIGN}1.25"
+
+
+def test_learning_curves_mark_the_chosen_epoch_of_every_seed(data: Json) -> None:
+    html = render_report(data)
+    for name in ("sasrec", "sasrec-lea"):
+        for seed in (0, 1):
+            assert html.count(f"<title>{name}, seed {seed}: epoch 2, 0.0700</title>") == 2  # drawn for desktop and phone
+
+
+def test_an_environment_that_training_did_not_improve_is_called_so(data: Json) -> None:
+    assert "did not improve" not in render_report(data)
+    data["environment_curves"]["best_epoch"] = 0
+    assert "training did not improve on the untrained rule" in render_report(data)
+
+
+def test_settings_and_costs_are_complete(data: Json) -> None:
+    html = render_report(data)
+    assert table_row(html, "run", "lora rank") == "lora rank 8"
+    assert table_row(html, "run", "seed") == "seed 7"
+    assert table_row(html, "run", "torch") == "torch 2.13.0"
+    assert table_row(html, "run", "adapt") == "adapt 15.1 min 3,310 MB"
+
+
+def test_rendering_leaves_its_data_alone(data: Json) -> None:
+    before = copy.deepcopy(data)
+    render_report(data)
+    assert data == before
+
+
+def test_the_file_is_written_whole_and_nothing_beside_it(data: Json, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_report(data, path)
+    assert path.read_text(encoding="utf-8") == render_report(data)
+    assert path.read_text(encoding="utf-8").endswith("</html>")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_report_that_cannot_be_rendered_leaves_the_old_one(data: Json, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_report(data, path)
+    before = path.read_bytes()
+    del data["stages"][0]["seconds"]
+    with pytest.raises(Exception, match="seconds"):
+        write_report(data, path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("values", [(0.0, 0.0), (5.0, 5.0), (-1e-7, 3e-7), (0.0123, 0.0871), (-3.0, 1e6), (0.3, 0.9)])
+def test_a_scale_holds_its_values_between_round_ticks(values: tuple[float, float]) -> None:
+    scale = Scale.around(values, 100, 300)
+    ticks = scale.ticks()
+    assert all(100 - 1e-6 <= scale(value) <= 300 + 1e-6 for value in values)
+    assert ticks[0][0] == pytest.approx(100) and ticks[-1][0] == pytest.approx(300)
+    labels = [text.replace("\N{MINUS SIGN}", "-") for _, text in ticks]
+    assert [scale(float(text)) for text in labels] == pytest.approx([pixel for pixel, _ in ticks], abs=1e-3)
+    assert 2 <= len(set(labels)) == len(labels) <= 8

@@ -25,7 +25,7 @@ from learec.errors import DataError
 from learec.fit import Curves, Plan, fit
 from learec.progress import Reporter
 
-HELD_OUT_USERS = 1000
+CALIBRATED_STEPS = 2000
 Measure = Callable[[Ints], dict[str, float]]  # ranks of the logged items -> named metrics
 
 
@@ -71,12 +71,12 @@ def adapt(
 
 
 def split_users(training: Sessions, config: EnvironmentConfig, seed: int) -> Split:
-    """A share of the users at random to learn from; up to 1,000 of the others (at least one in five of all) held out."""
+    """A share of the users at random to learn from; some of the others held out (a fifth of all if the share is everybody)."""
     usable = np.flatnonzero(training.lengths >= 2)
     if len(usable) < 2:
         raise DataError(f"the log has {len(usable)} sessions with two training steps; the environment needs at least 2: lower the filters in [data]")
     order = np.random.default_rng(derived_seed("environment users", seed)).permutation(usable)
-    n_held_out = min(HELD_OUT_USERS, max(len(order) - round(config.users * len(order)), len(order) // 5, 1))
+    n_held_out = min(config.held_out_users, max(len(order) - round(config.users * len(order)), len(order) // 5, 1))
     n_training = max(min(round(config.users * len(order)), len(order) - n_held_out), 1)
     return Split(
         windows_of(training, np.sort(order[n_held_out : n_held_out + n_training]), config.history),
@@ -129,6 +129,7 @@ def _train(
     groups = [{"params": others, "lr": config.learning_rate}, {"params": temperature, "lr": config.temperature_learning_rate, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     sampler = NegativeSampler(log.training, log.catalog.n_items, config)
+    calibrate(environment, _batches(split.training, sampler, config.token_budget, derived_seed("calibrate", seed), shuffle=True))
 
     def batches(epoch: int) -> list[_Batch]:
         seeds = derived_seed("environment", seed, epoch)
@@ -156,6 +157,40 @@ def _batches(windows: Windows, sampler: NegativeSampler, budget: int, seed: int,
         batch = windows.take(rows)
         batches.append(_Batch(batch, negatives[rows, : batch.items.shape[1]], sampler.log_popularity))
     return batches
+
+
+def calibrate(environment: Environment, batches: list[_Batch]) -> None:
+    """Fit temperature, popularity weight and reward scale while the state is still the skip connection alone.
+
+    Three numbers, no language model: so epoch 0 is the content rule at its best, and what the epochs gain over it is
+    the language model's. Up to CALIBRATED_STEPS steps are enough.
+    """
+    state_model, reward_model = environment.state_model, environment.reward_model
+    scalars = [state_model.log_temperature, state_model.popularity_weight, reward_model.scale]
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    log_popularity = batches[0].log_popularity.to(environment.vectors.device)
+    for batch in batches:
+        if sum(len(actions) for _, actions, _ in found) >= CALIBRATED_STEPS:
+            break
+        states = state_model.skip(batch.windows, environment.vectors)
+        asked = torch.as_tensor((batch.negatives > 0).all(axis=-1), device=states.device)
+        negatives = environment.vectors[torch.as_tensor(batch.negatives, device=states.device)][asked]
+        actions = torch.as_tensor(batch.windows.items, device=states.device)[asked]
+        found.append((states[asked], actions, negatives))
+    states, actions, negatives = (torch.cat(column) for column in zip(*found, strict=True))
+    similarity = (states * environment.vectors[actions]).sum(-1)
+    of_negatives = torch.einsum("md,mkd->mk", states, negatives)
+    optimizer = torch.optim.LBFGS(scalars, max_iter=25, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        logits = state_model.logits(states, environment.vectors, log_popularity)
+        loss = state_loss(logits, actions) + reward_loss(reward_model.scale * similarity, reward_model.scale * of_negatives)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    if len(actions):
+        optimizer.step(closure)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
-"""Charts of the report as inline SVG. Colours are CSS variables of the page, so that they follow light and dark.
+"""Charts of the report as inline SVG, coloured by CSS variables of the page, which follow light and dark.
 
-Every chart is drawn twice, for a desktop and for a phone, because an SVG that is merely shrunk has letters nobody can
-read; the page's style sheet shows one of the two.
+Each is drawn for a desktop and for a phone, because letters of a shrunken one cannot be read; the page shows one of both.
 """
 
 import math
@@ -148,11 +147,8 @@ def _lines(lines: list[Line], title: str, width: int) -> Markup:
     marks = [_axes(across, up, "epoch")]
     for line in lines:
         points = " ".join(f"{across(epoch):.1f},{up(value):.1f}" for epoch, value in enumerate(line.values))
-        marks.append(_tag(
-            '<polyline class="line" points="{points}" style="stroke:{colour};stroke-dasharray:{dash}">'
-            '<title>{label}</title></polyline>',
-            points=points, colour=_colour(line.slot), dash=_dash(line.slot), label=line.label,
-        ))  # fmt: skip
+        shape = '<polyline class="line" points="{}" style="{}"><title>{}</title></polyline>'
+        marks.append(_tag(shape, points, _stroke(line.slot), line.label))
     for line in lines:
         if line.marked is not None and line.marked < len(line.values):
             told = f"{line.label}: epoch {line.marked}, {line.values[line.marked]:.4f}"
@@ -164,9 +160,9 @@ def legend(labels: Sequence[str]) -> Markup:
     """Say what colours and marks stand for: a label's place is its slot."""
     shape = (
         '<li><svg class="key" viewBox="0 0 30 14" aria-hidden="true">'
-        '<line class="line" x1="0" x2="30" y1="7" y2="7" style="stroke:{};stroke-dasharray:{}"/>{}</svg>{}</li>'
+        '<line class="line" x1="0" x2="30" y1="7" y2="7" style="{}"/>{}</svg>{}</li>'
     )
-    items = [_tag(shape, _colour(slot), _dash(slot), _mark(slot, 15, 7, label), label) for slot, label in enumerate(labels)]
+    items = [_tag(shape, _stroke(slot), _mark(slot, 15, 7, label), label) for slot, label in enumerate(labels)]
     return _tag('<ul class="legend">{}</ul>', NONE.join(items))
 
 
@@ -212,23 +208,19 @@ def histogram_legend(layers: Sequence[Layer]) -> Markup:
 
 def _mark(slot: int, x: float, y: float, told: str) -> Markup:
     """Draw a slot's shape, so that lines differ by more than colour: circle, square, diamond, triangle, then hollow."""
-    style = f"fill:{_colour(slot)};stroke:var(--paper)" if slot % 8 < 4 else f"fill:var(--paper);stroke:{_colour(slot)}"
+    own, paper = f"var(--s{slot % PALETTE})", "var(--paper)"
+    style = "fill:{};stroke:{}".format(*((own, paper) if slot % 8 < 4 else (paper, own)))
     shape = '<path class="mark" d="{}" transform="translate({:.1f} {:.1f})" style="{}"><title>{}</title></path>'
     return _tag(shape, MARKS[slot % len(MARKS)], x, y, style, told)
 
 
-def _colour(slot: int) -> str:
-    return f"var(--s{slot % PALETTE})"
-
-
-def _dash(slot: int) -> str:
-    return ("none", "6 3", "2 3")[slot // PALETTE % 3]
+def _stroke(slot: int) -> str:
+    return f"stroke:var(--s{slot % PALETTE});stroke-dasharray:{('none', '6 3', '2 3')[slot // PALETTE % 3]}"
 
 
 def _vertical_axis_lines(scale: Scale, top: float, bottom: float) -> Markup:
     line = '<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>'
-    lines = [_tag(line, x=x, top=top, bottom=bottom) for x, _ in scale.ticks()]
-    return NONE.join([*lines, _bottom_labels(scale, bottom + 16)])
+    return NONE.join([*(_tag(line, x=x, top=top, bottom=bottom) for x, _ in scale.ticks()), _bottom_labels(scale, bottom + 16)])
 
 
 def _axes(across: Scale, up: Scale, unit: str) -> Markup:

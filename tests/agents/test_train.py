@@ -1,0 +1,204 @@
+"""Training: batches say what was logged, the target network is not trained, a stopped run ends like one that was not."""
+
+import numpy as np
+import pytest
+import torch
+
+from learec.agents.agent import Agent, load_agent, newest
+from learec.agents.batches import Batches
+from learec.agents.objectives import objective_for
+from learec.agents.train import Learner, train
+from learec.annotations.table import Annotations
+from learec.artifacts import SCRATCH, partial_folder
+from learec.config import AgentConfig
+from learec.data.log import Sessions
+
+SMALL = {"hidden_size": 16, "n_layers": 1, "batch_size": 16, "max_length": 10}
+
+
+def two_sessions():
+    return Sessions(np.array([0, 3, 5]), np.array([1, 2, 3, 4, 5]), np.zeros(5, int), np.array([0.1, 0.2, 0.3, 0.4, 0.5], np.float32))
+
+
+def annotations_for(sessions, n_items=5, k=2):
+    n = sessions.n_steps
+    rng = np.random.default_rng(0)
+    annotated = sessions.step_of > 0
+    return Annotations(
+        states=rng.normal(size=(n, 4)).astype(np.float32),
+        rewards=rng.normal(size=n).astype(np.float32),
+        augmented=np.where(annotated[:, None], rng.integers(1, n_items + 1, (n, k)), 0),
+        augmented_rewards=rng.normal(size=(n, k)).astype(np.float32),
+        annotated=annotated,
+        item_vectors=np.zeros((n_items + 1, 4), np.float32),
+        digest="d",
+    )
+
+
+def only_batch(sessions, annotations=None, **settings):
+    return Batches(sessions, annotations, AgentConfig(**{**SMALL, **settings}), "cpu").epoch(1, 0)[0]
+
+
+def test_every_step_but_a_sessions_first_is_an_action_with_its_own_reward():
+    steps = only_batch(two_sessions()).steps
+    assert sorted(zip(steps.actions.tolist(), steps.rewards.tolist(), steps.terminal.tolist(), strict=True)) == [
+        (2, pytest.approx(0.2), False), (3, pytest.approx(0.3), True), (5, pytest.approx(0.5), True),
+    ]  # fmt: skip
+
+
+def test_a_session_longer_than_a_window_keeps_every_action_once():
+    n = 57
+    sessions = Sessions(np.array([0, n]), np.arange(1, n + 1), np.zeros(n, int), np.ones(n, np.float32))
+    batches = Batches(sessions, None, AgentConfig(**SMALL), "cpu").epoch(1, 0)
+    actions = torch.cat([batch.steps.actions for batch in batches])
+    assert sorted(actions.tolist()) == list(range(2, n + 1))
+    assert sum(int(batch.steps.terminal.sum()) for batch in batches) == 1
+    assert max(batch.items.shape[1] for batch in batches) == SMALL["max_length"] + 1
+
+
+def test_annotation_columns_arrive_at_their_own_step():
+    sessions = two_sessions()
+    annotations = annotations_for(sessions)
+    batch = only_batch(sessions, annotations, objective="snqn", lea=("state", "reward", "augmented"), reward_mix=1.0)
+    for row, action in enumerate(batch.steps.actions.tolist()):
+        step = action - 1  # items are numbered by step in this log
+        assert batch.steps.augmented[row].tolist() == annotations.augmented[step].tolist()
+        assert batch.steps.rewards[row].item() == pytest.approx(1 / (1 + np.exp(-annotations.rewards[step])), abs=1e-6)
+    # the state after reading an item is the annotation of the step that follows; after a session's last there is none
+    after = dict(zip(batch.items[batch.real].tolist(), batch.states.tolist(), strict=True))
+    assert after[1] == pytest.approx(annotations.states[1].tolist())
+    assert after[3] == after[5] == [0.0] * 4
+
+
+def test_columns_that_the_recipe_does_not_name_are_not_used():
+    sessions = two_sessions()
+    batch = only_batch(sessions, annotations_for(sessions), objective="snqn", lea=("reward",), reward_mix=0.0)
+    assert batch.states is None
+    assert batch.steps.augmented.shape[1] == 0
+    assert sorted(batch.steps.rewards.tolist()) == pytest.approx([0.2, 0.3, 0.5])
+
+
+def test_a_placebo_keeps_the_numbers_and_breaks_their_order():
+    sessions = two_sessions()
+    annotations = annotations_for(sessions)
+    shuffled = annotations.shuffled(1, 5)
+    rows = annotations.annotated
+    assert sorted(shuffled.rewards[rows]) == sorted(annotations.rewards[rows])
+    assert ((shuffled.augmented > 0) == (annotations.augmented > 0)).all()
+    assert any((annotations.shuffled(seed, 5).rewards != annotations.rewards).any() for seed in range(5))
+
+
+def learner_and_batch(small_log, **settings):
+    config = AgentConfig(**{**SMALL, "objective": "snqn", **settings})
+    batches = Batches(small_log.training, None, config, "cpu")
+    torch.manual_seed(0)
+    return Learner(Agent(config, small_log.catalog.n_items, 0), objective_for(config)), batches.epoch(1, 0)[0]
+
+
+def test_gradients_reach_encoder_actor_and_critic_but_not_the_target_network(small_log):
+    learner, batch = learner_and_batch(small_log)
+    torch.stack(list(learner.losses(batch).values())).sum().backward()
+    silent = [name for name, tensor in learner.agent.named_parameters() if tensor.grad is None]
+    assert silent == []
+    assert all(tensor.grad is None for tensor in learner.target.parameters())
+
+
+def test_the_target_network_follows_slowly(small_log):
+    learner, _ = learner_and_batch(small_log, target_rate=0.25)
+    before = learner.target.actor_bias.clone()
+    with torch.no_grad():
+        learner.agent.actor_bias += 4.0
+    learner.follow()
+    torch.testing.assert_close(learner.target.actor_bias, before + 1.0)
+
+
+def test_values_come_from_the_target_network_at_the_action_the_trained_one_likes_best(small_log):
+    learner, batch = learner_and_batch(small_log, dropout=0.0)
+    with torch.no_grad():
+        learner.agent.critic.bias[7] = 100.0  # the trained network likes item 7 best, everywhere
+        learner.target.critic.weight.zero_()
+        learner.target.critic.bias.copy_(torch.arange(len(learner.target.critic.bias)))
+        hidden = learner.agent(batch.items)[batch.real]
+        values = learner._values(hidden, batch)
+    assert values.same.unique().tolist() == values.next.unique().tolist() == [7.0]
+
+
+def test_the_bootstrap_never_picks_padding(small_log):
+    learner, batch = learner_and_batch(small_log, dropout=0.0)
+    with torch.no_grad():
+        learner.agent.critic.bias[0] = 1e6
+        learner.target.critic.weight.zero_()
+        learner.target.critic.bias.zero_()
+        learner.target.critic.bias[0] = 1e6
+        values = learner._values(learner.agent(batch.items)[batch.real], batch)
+    assert values.same.max() == values.next.max() == 0
+
+
+def run_training(small_log, folder, quiet, validate, **settings):
+    config = AgentConfig(**{**SMALL, "objective": "snqn", "epochs": 4, **settings})
+    return train(config, 0, small_log, None, folder, name="x", device="cpu", reporter=quiet, validate=validate)
+
+
+class StoppedHereError(Exception):
+    """Stands for a kill: nothing after it runs."""
+
+
+def test_a_stopped_training_ends_with_the_same_weights_as_one_that_was_not(small_log, tmp_path, quiet):
+    def validate(agent):
+        return {"score": -float(agent.actor_bias.detach().square().sum())}
+
+    calls = 0
+
+    def stopping(agent):
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise StoppedHereError
+        return validate(agent)
+
+    run_training(small_log, tmp_path / "whole", quiet, validate)
+    with pytest.raises(StoppedHereError):
+        run_training(small_log, tmp_path / "stopped", quiet, stopping)
+    assert list((partial_folder(tmp_path / "stopped") / SCRATCH).iterdir())
+    run_training(small_log, tmp_path / "stopped", quiet, validate)
+    assert (tmp_path / "whole/agent.safetensors").read_bytes() == (tmp_path / "stopped/agent.safetensors").read_bytes()
+
+
+def test_the_best_epoch_is_kept_not_the_last(small_log, tmp_path, quiet):
+    scores = iter([0.0, 0.5, 0.9, 0.2, 0.1])
+    seen = []
+
+    def validate(agent):
+        seen.append(agent.actor_bias.detach().clone())
+        return {"score": next(scores)}
+
+    notes = run_training(small_log, tmp_path / "agent", quiet, validate)
+    assert notes["curves"]["best_epoch"] == 2
+    torch.testing.assert_close(load_agent(tmp_path / "agent", "cpu")[0].actor_bias.detach(), seen[2])
+
+
+def test_training_stops_when_patience_is_over(small_log, tmp_path, quiet):
+    notes = run_training(small_log, tmp_path / "agent", quiet, lambda agent: {"score": 0.0}, epochs=50, patience=2)
+    assert len(notes["curves"]["measures"]) == 3
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(small_log, tmp_path, quiet):
+    from learec.errors import LearecError
+
+    with pytest.raises(LearecError, match="loss '.*' is .* in epoch .*learning_rate"):
+        run_training(small_log, tmp_path / "agent", quiet, lambda agent: {"score": 0.0}, learning_rate=1e30, epochs=9, patience=9)
+    assert list((partial_folder(tmp_path / "agent") / SCRATCH).iterdir())
+
+
+def test_scores_of_an_agent_do_not_depend_on_the_padding_or_the_other_rows(small_log, tmp_path, quiet):
+    run_training(small_log, tmp_path / "agent", quiet, lambda agent: {"score": 0.0}, epochs=1)
+    agent, _ = load_agent(tmp_path / "agent", "cpu")
+    alone = agent.scores(np.array([[3, 1, 2]]), np.array([3]))
+    padded = agent.scores(np.array([[3, 1, 2, 0, 0], [5, 4, 3, 2, 1]]), np.array([3, 5]))
+    np.testing.assert_allclose(alone[0], padded[0], atol=1e-5)
+
+
+def test_only_the_newest_items_of_a_long_history_are_kept():
+    kept, lengths = newest(np.array([[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]), np.array([5, 2]), 3)
+    assert kept.tolist() == [[3, 4, 5], [6, 7, 0]]
+    assert lengths.tolist() == [3, 2]

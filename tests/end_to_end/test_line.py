@@ -1,0 +1,157 @@
+"""The whole line through the command line, with the real language model on a small simulated log."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from learec.artifacts import COST
+
+COMMAND = [sys.executable, "-c", "from learec.cli import main; main()"]
+RECIPE = """
+name = "small"
+[simulate]
+listeners = 80
+tracks = 60
+mean_plays = 8
+[data]
+events = "interactions.parquet"
+items = "items.parquet"
+columns = { user = "listener_id", item = "track_id", time = "time", event = "event" }
+title = "{title} - {artist}"
+text = "{title} by {artist}, {genre}"
+min_item_events = 1
+min_session_events = 5
+rewards = { skip = 0.0, play = 0.5, like = 1.0 }
+[environment]
+prompt = "Tracks:"
+users = 0.3
+epochs = 2
+batch_tokens = 128
+[annotations]
+n_augmented = 2
+shard_sessions = 10
+[agent]
+hidden_size = 16
+epochs = 12
+batch_size = 16
+[agents.sasrec]
+[agents.lea]
+encoder = "gru4rec"
+objective = "snqn"
+lea = ["state", "reward", "augmented"]
+[evaluation]
+resamples = 100
+compare = [["lea", "sasrec"]]
+"""
+
+
+def learec(*arguments, cwd, **more):
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, **more)
+
+
+def contents(folder: Path):
+    """Every file of a run but what tells minutes; the report shows minutes, so its page is left out too."""
+    files = {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name != COST}
+    return {path: data for path, data in files.items() if path.parts[0] != "report"}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing disturbed."""
+    root = tmp_path_factory.mktemp("whole")
+    (root / "small.toml").write_text(RECIPE)
+    done = learec("run", "small.toml", cwd=root)
+    assert done.returncode == 0, done.stderr
+    return root, done.stdout
+
+
+def test_a_run_makes_every_artifact_and_prints_the_table(whole):
+    root, printed = whole
+    made = {path.parent.relative_to(root / "runs/small").as_posix() for path in (root / "runs/small").rglob("manifest.json")}
+    assert made == {"raw", "log", "environment", "annotations", "agents/sasrec/seed-0", "agents/lea/seed-0", "results", "report"}
+    for name in ("popularity", "last_item", "item_knn", "content_knn", "rule", "sasrec", "lea"):
+        assert name in printed
+    assert "seen masked" in printed
+    assert "report.html" in printed
+
+
+def test_a_second_run_does_nothing_and_says_so(whole):
+    root, _ = whole
+    before = {path: path.stat().st_mtime_ns for path in (root / "runs").rglob("*")}
+    done = learec("run", "small.toml", cwd=root)
+    assert "Nothing to do: every stage is up to date." in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in (root / "runs").rglob("*")} == before
+
+
+def test_recommend_works_without_transformers_and_peft(whole):
+    root, _ = whole
+    import polars as pl
+
+    ids = pl.read_parquet(root / "runs/small/log/catalog.parquet")["item_id"][:2]
+    blocked = "import sys; sys.modules.update(dict.fromkeys(['transformers', 'peft', 'accelerate'])); "
+    command = [sys.executable, "-c", blocked + COMMAND[2], "recommend", "runs/small", "--history", ",".join(ids), "-k", "3", "--json"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) == 3
+    assert not {item["item_id"] for item in found} & set(ids)
+    assert [item["score"] for item in found] == sorted((item["score"] for item in found), reverse=True)
+
+
+def test_one_changed_agent_setting_trains_that_agent_again_and_nothing_before_it(whole, tmp_path):
+    root, _ = whole
+    shutil.copytree(root, tmp_path / "copy")
+    recipe = tmp_path / "copy/small.toml"
+    recipe.write_text(RECIPE.replace("[agents.sasrec]", "[agents.sasrec]\ndropout = 0.1"))
+    before = contents(tmp_path / "copy/runs/small")
+    done = learec("run", "small.toml", cwd=tmp_path / "copy")
+    after = contents(tmp_path / "copy/runs/small")
+    changed = {path.parts[0] if path.parts[0] != "agents" else path.parts[1] for path, data in after.items() if before.get(path) != data}
+    assert changed == {"sasrec", "results"}
+    assert "dropout was 0.3 and is now 0.1" in done.stdout
+    assert (tmp_path / "copy/runs/small/agents/sasrec/seed-0/manifest.json").exists()
+
+
+def test_agents_train_evaluate_and_serve_from_saved_annotations_without_the_environment(whole, tmp_path):
+    root, _ = whole
+    shutil.copytree(root, tmp_path / "copy")
+    for name in ("environment", "raw", "agents", "results"):
+        shutil.rmtree(tmp_path / f"copy/runs/small/{name}")
+    for stage in ("train", "evaluate"):
+        done = learec(stage, "small.toml", cwd=tmp_path / "copy")
+        assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "copy/runs/small/results") == contents(root / "runs/small/results")
+
+
+KILL_WHEN = {
+    "adapt": ".environment.partial/checkpoints/environment.safetensors",
+    "annotate": ".annotations.partial/checkpoints/000001.npz",
+    "train": "agents/lea/.seed-0.partial/checkpoints/*.safetensors",
+    "evaluate": ".results.partial/request.json",
+}
+
+
+def test_a_run_killed_in_every_stage_ends_like_one_that_was_not(whole, tmp_path):
+    root, _ = whole
+    (tmp_path / "small.toml").write_text(RECIPE)
+    for stage, sign in KILL_WHEN.items():
+        process = subprocess.Popen([*COMMAND, "run", "small.toml"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 180
+        while not list((tmp_path / "runs/small").glob(sign)) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert process.poll() is None, f"the run ended before it could be killed in {stage}"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = learec("run", "small.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    killed, undisturbed = contents(tmp_path / "runs/small"), contents(root / "runs/small")
+    assert killed.keys() == undisturbed.keys()
+    assert [path for path in killed if killed[path] != undisturbed[path]] == []
