@@ -28,6 +28,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 REQUEST = "request.json"
 COST = "cost.json"  # beside the manifest, outside the digest: two runs of one recipe are equal, their minutes are not
+UNFINISHED = ".writing"  # a file under this ending is not whole yet
 SCRATCH = "checkpoints"  # inside a partial folder: what a resumed build needs and the finished artifact does not
 
 
@@ -78,17 +79,22 @@ def request_for(kind: str, config: BaseModel | Mapping[str, Any], parents: Mappi
 def read_manifest(folder: Path, kind: str, make_with: str) -> Manifest:
     """The manifest of a folder that must hold an artifact of this kind. `make_with` is the command that makes one."""
     try:
-        raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        request = Request(raw["kind"], raw["config"], raw["parents"])
-        manifest = Manifest(request, raw["files"], raw["notes"])
+        manifest, stored_format = _read(folder)
     except FileNotFoundError:
         raise ArtifactError(f"{folder}: no {kind} here (no {MANIFEST}); make it with `{make_with}`") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{folder / MANIFEST}: damaged ({error}); delete the folder and run `{make_with}`") from None
-    if request.kind != kind or raw["format"] != FORMAT:
-        seen = f"{request.kind} of format {raw['format']}"
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{folder / MANIFEST}: damaged ({error!r}); delete the folder and run `{make_with}`") from None
+    if manifest.request.kind != kind or stored_format != FORMAT:
+        seen = f"{manifest.request.kind} of format {stored_format}"
         raise ArtifactError(f"{folder}: holds {seen}, wanted {kind} of format {FORMAT}; make it again with `{make_with}`")
     return manifest
+
+
+def _read(folder: Path) -> tuple[Manifest, int]:
+    """A folder's manifest and its format number, whatever they are."""
+    raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    request = Request(raw["kind"], dict(raw["config"]), dict(raw["parents"]))
+    return Manifest(request, dict(raw["files"]), dict(raw["notes"])), raw["format"]
 
 
 def require(folder: Path, wanted: Request, make_with: str) -> Manifest:
@@ -121,13 +127,18 @@ def is_current(folder: Path, request: Request) -> bool:
         return False
     if not (folder / MANIFEST).exists():
         raise ArtifactError(f"{folder}: holds something that learec did not write; name another folder or empty this one")
-    return stored_request(folder).as_json() == request.as_json()
+    try:
+        stored, stored_format = _read(folder)
+    except (ValueError, KeyError, TypeError):
+        raise ArtifactError(
+            f"{folder / MANIFEST}: damaged, or not written by learec; delete {folder} if it is a run's, or name another folder"
+        ) from None
+    return stored_format == FORMAT and stored.request.as_json() == request.as_json()
 
 
 def stored_request(folder: Path) -> Request:
     """The request that the artifact in a folder answered."""
-    raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return Request(raw["kind"], raw["config"], raw["parents"])
+    return _read(folder)[0].request
 
 
 @contextmanager
@@ -148,7 +159,7 @@ def building(folder: Path, request: Request, notes: dict[str, Any]) -> Iterator[
     shutil.rmtree(partial / SCRATCH, ignore_errors=True)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     write_text(partial / COST, json.dumps({"seconds": round(time.monotonic() - start, 1), "peak_mb": round(peak_mb)}))
-    own = {REQUEST, MANIFEST, COST}
+    own = {REQUEST, MANIFEST, COST, f"{MANIFEST}{UNFINISHED}"}
     names = sorted(str(p.relative_to(partial)) for p in partial.rglob("*") if p.is_file() and p.name not in own)
     manifest = Manifest(request, {name: file_digest(partial / name) for name in names}, notes)
     for name in names:
@@ -188,7 +199,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees all of it or none."""
-    beside = path.with_name(path.name + ".writing")
+    beside = path.with_name(path.name + UNFINISHED)
     beside.write_bytes(data)
     _sync(beside)
     beside.rename(path)

@@ -15,8 +15,9 @@ from rich.table import Table
 
 from learec.config import RunOptions, load_recipe
 from learec.errors import ConfigError, LearecError
-from learec.line import STAGES, Run, check_folder, costs, train_stage, walk
+from learec.line import STAGES, train_stage, walk
 from learec.progress import Reporter
+from learec.run import Run, check_folder, costs
 
 app = typer.Typer(
     help="learec: a language model as an environment for recommenders. Start with `learec demo`.",
@@ -26,7 +27,9 @@ app = typer.Typer(
 RecipePath = Annotated[Path, typer.Argument(help="the recipe, a .toml file such as recipes/industrial.toml")]
 DataFolder = Annotated[
     Path | None,
-    typer.Option("--data", envvar="LEAREC_DATA", help="folder that the recipe's file names are relative to (default: the recipe's own)"),
+    typer.Option(
+        "--data", envvar="LEAREC_DATA", help="folder that the recipe's file names are relative to (default: the recipe's own)"
+    ),
 ]
 RunFolder = Annotated[Path | None, typer.Option("--folder", help="where artifacts go (default: runs/NAME)")]
 Device = Annotated[str, typer.Option(help="torch device: cpu, cuda, cuda:1")]
@@ -163,8 +166,8 @@ def _print_results(job: Run) -> None:
     config = job.recipe.evaluation
     seen = "items of the history are not ranked (seen masked)" if config.mask_seen else "items of the history are ranked too"
     console = job.reporter.console
-    table = Table(box=None, header_style="bold", title_justify="left",
-                  title=f"{job.recipe.name}: test part, {tables['n_targets']['test']:,} targets, full ranking, {seen}")  # fmt: skip
+    title = f"{job.recipe.name}: test part, {tables['n_targets']['test']:,} targets, full ranking, {seen}"
+    table = Table(box=None, header_style="bold", title_justify="left", title=title)
     metrics = list(tables["rows"][0]["metrics"])
     main = "NDCG@10" if "NDCG@10" in metrics else metrics[-1]
     for heading in ("", "seeds", *metrics, f"95 % interval of {main}"):
@@ -175,7 +178,8 @@ def _print_results(job: Run) -> None:
         table.add_row(row["name"], str(row["seeds"]) if row["kind"] == "agent" else "", *cells, interval)
     console.print(table)
     for pair in tables["comparisons"]:
-        job.reporter.say(f"{pair['new']} - {pair['base']}: {pair['metric']} {pair['difference']:+.4f} ({pair['low']:+.4f} to {pair['high']:+.4f})")
+        interval = f"({pair['low']:+.4f} to {pair['high']:+.4f})"
+        job.reporter.say(f"{pair['new']} - {pair['base']}: {pair['metric']} {pair['difference']:+.4f} {interval}")
     minutes = ", ".join(f"{cost['stage']} {cost['seconds'] / 60:.1f}" for cost in costs(job))
     job.reporter.say(f"minutes: {minutes}")
     if (job.folder("report") / "report.html").exists():
@@ -205,7 +209,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        print(f"error: {error.filename or 'disk'}: {error.strerror or error}; earlier artifacts are as they were", file=sys.stderr)
+        print(f"error: {error.filename or 'disk'}: {error.strerror or error}; earlier artifacts are intact", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)

@@ -7,6 +7,7 @@ is in `RunOptions`, which no manifest holds: the same recipe gives the same arti
 import difflib
 import hashlib
 import tomllib
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,13 +19,14 @@ from learec.errors import ConfigError
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # also the name of a folder
 Part = Literal["state", "reward", "augmented"]
 
 
 class Record(BaseModel):
     """A frozen record that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Columns(Record):
@@ -74,9 +76,11 @@ class EnvironmentConfig(Record):
     history: Annotated[int, Field(ge=2)] = Field(50, description="a state sees this many items at most, half at least")
     users: Share = Field(0.2, description="share of the users that the environment is trained on")
     lora_rank: Count = 8
+    lora_layers: Count = Field(10, description="how many of the last layers are adapted; fewer are faster")
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    learning_rate: Positive = 2e-4
-    temperature_learning_rate: Positive = 1e-2
+    learning_rate: Positive = Field(2e-4, description="of the LoRA adapters")
+    head_learning_rate: Positive = Field(2e-3, description="of the state projection and the reward head")
+    temperature_learning_rate: Positive = Field(1e-2, description="of temperature, popularity weight and reward scale")
     n_negatives: Count = Field(1, description="sampled actions against each logged one, for the reward loss")
     negatives: Literal["uniform", "popular"] = Field("popular", description="how they are sampled")
     reward_weight: Positive = Field(1.0, description="reward loss beside the state loss")
@@ -95,7 +99,9 @@ class AnnotationsConfig(Record):
         "rule", description="who proposes actions; rule = item text x item-kNN"
     )
     n_augmented: Count = Field(5, description="K, actions proposed per step")
-    margin: float = Field(1.0, description="kept if the reward is at most this (in standard deviations) below the logged action's")
+    margin: float = Field(
+        1.0, description="kept if the reward is at most this (in standard deviations) below the logged action's"
+    )
     knn_decay: Share = 0.8
     text_weight: Positive = 4.0
     shard_sessions: Count = Field(1000, description="sessions per shard; a stopped run loses one shard at most")
@@ -130,17 +136,31 @@ class AgentConfig(Record):
     @model_validator(mode="after")
     def _parts_have_a_use(self) -> "AgentConfig":
         if self.objective == "supervised" and set(self.lea) - {"augmented"}:
-            raise ValueError("lea state and reward reach the critic only; with objective supervised use lea = [\"augmented\"]")
+            raise ValueError('lea state and reward reach the critic only; with objective supervised use lea = ["augmented"]')
         if self.hidden_size % self.n_heads:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of n_heads {self.n_heads}")
         return self
+
+
+@dataclass(frozen=True)
+class AgentEntry:
+    """One agent with one seed."""
+
+    name: str
+    seed: int
+    config: AgentConfig
+
+    @property
+    def column(self) -> str:
+        """Its name among ranks and on the command line."""
+        return f"{self.name}/{self.seed}"
 
 
 class EvaluationConfig(Record):
     """How agents and floors are measured: evaluate."""
 
     mask_seen: bool = Field(True, description="items of the history cannot be recommended")
-    cutoffs: Annotated[tuple[int, ...], Field(min_length=1)] = (5, 10, 20)
+    cutoffs: Annotated[tuple[Count, ...], Field(min_length=1)] = (5, 10, 20)
     compare: tuple[tuple[str, str], ...] = Field((), description="pairs (new, base) whose difference gets an interval")
     knn_decay: Share = 0.8
     text_weight: Positive = 4.0
@@ -150,21 +170,28 @@ class EvaluationConfig(Record):
 class Recipe(Record):
     """A whole run."""
 
-    name: str
+    name: Name
     seed: int = 0
     simulate: SimulateConfig | None = None
     data: DataConfig
     environment: EnvironmentConfig = EnvironmentConfig()
     annotations: AnnotationsConfig = AnnotationsConfig()
-    agents: Annotated[dict[str, AgentConfig], Field(min_length=1)]
+    agents: Annotated[dict[Name, AgentConfig], Field(min_length=1)]
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def entries(self) -> list[AgentEntry]:
+        """Every agent with every seed."""
+        return [AgentEntry(name, seed, config) for name, config in self.agents.items() for seed in config.seeds]
 
     @model_validator(mode="after")
     def _compared_agents_exist(self) -> "Recipe":
         known = {*self.agents, *FLOORS}
         for name in (name for pair in self.evaluation.compare for name in pair):
             if name not in known:
-                raise ValueError(f"evaluation.compare names {name!r}, which is neither an agent nor a floor; {_suggest(name, known)}")
+                raise ValueError(
+                    f"evaluation.compare names {name!r}, which is neither an agent nor a floor; {_suggest(name, known)}"
+                )
         if clash := FLOORS & self.agents.keys():
             raise ValueError(f"agent {min(clash)!r} has the name of a floor; choose another name")
         return self
@@ -190,20 +217,26 @@ def load_recipe(path: Path) -> Recipe:
         raise ConfigError(f"{path}: no such recipe; pass the path of a .toml file, such as recipes/industrial.toml") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise ConfigError(f"{path}: not a TOML file ({error}); mend that place and run again") from None
-    shared = raw.pop("agent", {})
-    agents = raw.get("agents")
-    if isinstance(shared, dict) and isinstance(agents, dict):
+    shared, agents = raw.pop("agent", {}), raw.get("agents")
+    if not isinstance(shared, dict):
+        raise ConfigError(f"{path}: agent = {shared!r}: wanted a table [agent] of what all agents share; change it in the recipe")
+    if isinstance(agents, dict):
         raw["agents"] = {name: {**shared, **own} if isinstance(own, dict) else own for name, own in agents.items()}
     raw.setdefault("name", path.stem)
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_sentence(error)}") from None
+        own = {(name, key) for name, table in (agents or {}).items() if isinstance(table, dict) for key in table}
+        raise ConfigError(f"{path}: {_first_sentence(error, own)}") from None
 
 
-def _first_sentence(error: ValidationError) -> str:
+def _first_sentence(error: ValidationError, own: Set[tuple[str, str]]) -> str:
+    """The first thing wrong with a recipe whose agents set, apart from [agent], the (agent, key) pairs `own`."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    place = [str(part) for part in first["loc"] if part != "[key]"]
+    if place[0:1] == ["agents"] and len(place) > 2 and (place[1], place[2]) not in own:
+        place[0:2] = ["agent"]
+    where = ".".join(place)
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
         return f"unknown key {where}; {_suggest(key, _known_keys(first['loc'][:-1]))}"

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import safe_open
@@ -49,32 +49,32 @@ class Curves:
         return len(self.measures) - 1
 
 
-def fit(
-    learner: Mapping[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    batches: Callable[[int], Sequence[B]],
-    losses: Callable[[B], dict[str, Tensor]],
-    validate: Callable[[], dict[str, float]],
-    plan: Plan,
-    *,
-    folder: Path,
-    reporter: Reporter,
-    description: str,
-    after_step: Callable[[], None] = lambda: None,
-) -> Curves:
-    """Train until the plan ends and leave the best weights in `learner`, the live tensors by name (updated in place).
+@dataclass(frozen=True)
+class Task(Generic[B]):
+    """What is trained, on what, and how it is judged."""
 
-    `batches(epoch)` gives an epoch's batches, `losses` a batch's named losses, whose sum is minimised. `validate` gives
-    named measures; the first is the one that chooses, higher is better. A checkpoint is written after each epoch into
-    `folder`/checkpoints. Raises LearecError if a loss is not finite; the last checkpoint stays.
+    learner: Mapping[str, Tensor]  # live tensors by name, updated in place; all that a checkpoint must hold
+    optimizer: torch.optim.Optimizer
+    batches: Callable[[int], Sequence[B]]  # epoch -> its batches
+    losses: Callable[[B], dict[str, Tensor]]  # named; their sum is minimised
+    validate: Callable[[], dict[str, float]]  # named; the first one chooses the epoch, higher is better
+    after_step: Callable[[], None] = lambda: None
+
+
+def fit(task: Task[B], plan: Plan, *, folder: Path, reporter: Reporter, description: str) -> Curves:
+    """Train until the plan ends and leave the best weights in the task's learner.
+
+    A checkpoint is written after each epoch into `folder`/checkpoints, and training goes on from one that is there.
+    Raises LearecError if a loss is not finite; the last checkpoint stays.
     """
-    store = folder / SCRATCH / f"{description.split(' ')[0]}.safetensors"
+    learner, optimizer = task.learner, task.optimizer
+    store = folder / SCRATCH / f"{description.split(' ')[0].replace('/', '-')}.safetensors"
     curves, best = _restore(store, learner, optimizer)
     keep_last = plan.patience is None
 
     def measure() -> None:
         nonlocal best
-        measures = validate()
+        measures = task.validate()
         curves.measures.append(measures)
         value = next(iter(measures.values()), 0.0)
         if keep_last or value > curves.best:
@@ -89,7 +89,7 @@ def fit(
         advance(curves.epochs_done, _told(curves))
         while curves.epochs_done < plan.epochs and not _patience_is_over(curves, plan):
             epoch = curves.epochs_done + 1
-            curves.losses.append(_epoch(learner, optimizer, batches(epoch), losses, plan, epoch, after_step))
+            curves.losses.append(_epoch(task, plan, epoch))
             measure()
             advance(1, _told(curves))
     with torch.no_grad():
@@ -98,21 +98,14 @@ def fit(
     return curves
 
 
-def _epoch(
-    learner: Mapping[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    batches: Sequence[B],
-    losses: Callable[[B], dict[str, Tensor]],
-    plan: Plan,
-    epoch: int,
-    after_step: Callable[[], None],
-) -> dict[str, float]:
+def _epoch(task: Task[B], plan: Plan, epoch: int) -> dict[str, float]:
     """One pass over the batches; returns the mean of every named loss."""
     totals: dict[str, float] = {}
-    parameters = [tensor for tensor in learner.values() if tensor.requires_grad]
+    parameters = [tensor for tensor in task.learner.values() if tensor.requires_grad]
+    batches = task.batches(epoch)
     for number, batch in enumerate(batches):
         torch.manual_seed(derived_seed(plan.seed, epoch, number))
-        named = losses(batch)
+        named = task.losses(batch)
         values = {name: float(loss.detach()) for name, loss in named.items()}
         for name, value in values.items():
             if not math.isfinite(value):
@@ -121,11 +114,11 @@ def _epoch(
                     "lower learning_rate in the recipe and run again"
                 )
             totals[name] = totals.get(name, 0.0) + value / len(batches)
-        optimizer.zero_grad(set_to_none=True)
+        task.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(named.values())).sum().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, plan.clip_norm)
-        optimizer.step()
-        after_step()
+        task.optimizer.step()
+        task.after_step()
     return totals
 
 
@@ -150,9 +143,7 @@ def _checkpoint(
     write_bytes(store, save(tensors, metadata={"curves": json.dumps(asdict(curves))}))
 
 
-def _restore(
-    store: Path, learner: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
-) -> tuple[Curves, dict[str, Tensor]]:
+def _restore(store: Path, learner: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> tuple[Curves, dict[str, Tensor]]:
     """Curves and best weights of the checkpoint, its weights and optimizer state put in place; fresh ones without it."""
     if not store.exists():
         return Curves(), {}

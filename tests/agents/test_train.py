@@ -17,7 +17,9 @@ SMALL = {"hidden_size": 16, "n_layers": 1, "batch_size": 16, "max_length": 10}
 
 
 def two_sessions():
-    return Sessions(np.array([0, 3, 5]), np.array([1, 2, 3, 4, 5]), np.zeros(5, int), np.array([0.1, 0.2, 0.3, 0.4, 0.5], np.float32))
+    return Sessions(
+        np.array([0, 3, 5]), np.array([1, 2, 3, 4, 5]), np.zeros(5, int), np.array([0.1, 0.2, 0.3, 0.4, 0.5], np.float32)
+    )
 
 
 def annotations_for(sessions, n_items=5, k=2):

@@ -16,7 +16,9 @@ class Arithmetic:
     """A second environment: rewards are a function of step and item that a test can repeat."""
 
     def __init__(self, n_items, stop_after=None):
-        self.item_vectors = np.vstack([np.zeros(6), unit_rows(np.random.default_rng(0).normal(size=(n_items, 6)))]).astype(np.float32)
+        self.item_vectors = np.vstack([np.zeros(6), unit_rows(np.random.default_rng(0).normal(size=(n_items, 6)))]).astype(
+            np.float32
+        )
         self.calls, self.stop_after = 0, stop_after
 
     def annotate(self, sessions, candidates):
@@ -82,7 +84,9 @@ def test_a_stopped_annotation_goes_on_after_its_last_shard_and_ends_the_same(sma
     assert len(list((partial_folder(tmp_path / "stopped") / SCRATCH).iterdir())) == 3
     again = Arithmetic(n_items)
     run(small_log, tmp_path / "stopped", quiet, again)
-    assert again.calls == -(-small_log.training.n_sessions // 9) - 3 + 1  # missing shards, and the random actions of the histogram
+    assert (
+        again.calls == -(-small_log.training.n_sessions // 9) - 3 + 1
+    )  # missing shards, and the random actions of the histogram
     for name in (*COLUMNS, "item_vectors"):
         assert (tmp_path / f"whole/{name}.npy").read_bytes() == (tmp_path / f"stopped/{name}.npy").read_bytes()
 

@@ -97,7 +97,18 @@ def test_recommend_works_without_transformers_and_peft(whole):
 
     ids = pl.read_parquet(root / "runs/small/log/catalog.parquet")["item_id"][:2]
     blocked = "import sys; sys.modules.update(dict.fromkeys(['transformers', 'peft', 'accelerate'])); "
-    command = [sys.executable, "-c", blocked + COMMAND[2], "recommend", "runs/small", "--history", ",".join(ids), "-k", "3", "--json"]
+    command = [
+        sys.executable,
+        "-c",
+        blocked + COMMAND[2],
+        "recommend",
+        "runs/small",
+        "--history",
+        ",".join(ids),
+        "-k",
+        "3",
+        "--json",
+    ]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -114,7 +125,9 @@ def test_one_changed_agent_setting_trains_that_agent_again_and_nothing_before_it
     before = contents(tmp_path / "copy/runs/small")
     done = learec("run", "small.toml", cwd=tmp_path / "copy")
     after = contents(tmp_path / "copy/runs/small")
-    changed = {path.parts[0] if path.parts[0] != "agents" else path.parts[1] for path, data in after.items() if before.get(path) != data}
+    changed = {
+        path.parts[0] if path.parts[0] != "agents" else path.parts[1] for path, data in after.items() if before.get(path) != data
+    }
     assert changed == {"sasrec", "results"}
     assert "dropout was 0.3 and is now 0.1" in done.stdout
     assert (tmp_path / "copy/runs/small/agents/sasrec/seed-0/manifest.json").exists()
@@ -143,7 +156,9 @@ def test_a_run_killed_in_every_stage_ends_like_one_that_was_not(whole, tmp_path)
     root, _ = whole
     (tmp_path / "small.toml").write_text(RECIPE)
     for stage, sign in KILL_WHEN.items():
-        process = subprocess.Popen([*COMMAND, "run", "small.toml"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [*COMMAND, "run", "small.toml"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 180
         while not list((tmp_path / "runs/small").glob(sign)) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)

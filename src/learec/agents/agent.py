@@ -44,7 +44,7 @@ class Agent(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Actor: (M, H) -> (M, N + 1). Padding is impossible."""
         bias = self.actor_bias.index_fill(0, torch.zeros(1, dtype=torch.long, device=hidden.device), -torch.inf)
-        return torch.addmm(bias, hidden, self.encoder.items.weight.T)
+        return torch.addmm(bias, hidden, self.encoder.get_parameter("items.weight").T)
 
     def critic_input(self, hidden: Tensor, states: Tensor | None) -> Tensor:
         """Hidden (M, H) with the environment's states (M, W) added, if the critic reads them."""

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from scipy.special import expit
 from torch import Tensor
 
 from learec.annotations.table import Annotations
@@ -30,7 +33,11 @@ class Steps:
         """Refuse columns of different lengths: (M,) - (M, 1) would broadcast silently."""
         m = len(self.actions)
         shapes = {name: tuple(getattr(self, name).shape) for name in ("rewards", "terminal")}
-        if any(shape != (m,) for shape in shapes.values()) or self.augmented.shape != self.augmented_rewards.shape or len(self.augmented) != m:
+        if (
+            any(shape != (m,) for shape in shapes.values())
+            or self.augmented.shape != self.augmented_rewards.shape
+            or len(self.augmented) != m
+        ):
             raise ValueError(f"Steps of {m} actions with {shapes}, augmented {tuple(self.augmented.shape)}")
 
 
@@ -97,7 +104,7 @@ class Batches:
             same = self.training.session_of[after] == self.training.session_of[step]
             states = np.where((same & (after > step))[:, None], self.states[after], 0)
 
-        def tensor(array: Ints | Floats) -> Tensor:
+        def tensor(array: npt.NDArray[Any]) -> Tensor:
             return torch.as_tensor(array, device=self.device)
 
         return Batch(
@@ -122,21 +129,16 @@ def _columns(training: Sessions, annotations: Annotations | None, config: AgentC
     reward_mix weighs them against the event's own. Without "reward", an augmented action is worth what the logged
     event was.
     """
-    rewards: Floats = np.asarray(training.rewards)
+    rewards: Floats = training.rewards
     if annotations is None:
         nothing = np.zeros((training.n_steps, 0), dtype=np.float32)
         return rewards, nothing.astype(np.int64), nothing
     augmented = annotations.augmented if "augmented" in config.lea else annotations.augmented[:, :0]
-    augmented_rewards = np.repeat(rewards[:, None], augmented.shape[1], axis=1)
+    augmented_rewards: Floats = np.repeat(rewards[:, None], augmented.shape[1], axis=1)
     if "reward" in config.lea:
         mix = config.reward_mix
-        theirs = _sigmoid(annotations.augmented_rewards[:, : augmented.shape[1]])
-        augmented_rewards = (1 - mix) * augmented_rewards + mix * theirs
-        mixed = (1 - mix) * rewards + mix * _sigmoid(annotations.rewards)
+        theirs = expit(annotations.augmented_rewards[:, : augmented.shape[1]])
+        augmented_rewards = ((1 - mix) * augmented_rewards + mix * theirs).astype(np.float32)
+        mixed = (1 - mix) * rewards + mix * expit(annotations.rewards)
         rewards = np.where(annotations.annotated, mixed, rewards).astype(np.float32)
-    return rewards, augmented, augmented_rewards.astype(np.float32)
-
-
-def _sigmoid(values: Floats) -> Floats:
-    out: Floats = 1 / (1 + np.exp(-np.asarray(values, dtype=np.float32)))
-    return out
+    return rewards, augmented, augmented_rewards

@@ -23,7 +23,7 @@ def augmented_cross_entropy(log_probs: Tensor, augmented: Tensor) -> Tensor:
 
 
 def double_q_target(rewards: Tensor, next_values: Tensor, terminal: Tensor, gamma: float) -> Tensor:
-    """y = r + gamma * Q'(s', argmax_b Q(s', b)), and y = r on a session's last step; all (M,) or (M, K).
+    """Y = r + gamma * Q'(s', argmax_b Q(s', b)), and y = r on a session's last step; all (M,) or (M, K).
 
     `next_values` holds Q' of the action that the trained network likes best (van Hasselt et al., AAAI 2016).
     """

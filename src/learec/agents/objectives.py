@@ -1,8 +1,8 @@
 """Objectives: from what an agent computed for a batch of steps to named losses. The methods differ in these lines alone.
 
-    Supervised   CE
-    SNQN         CE + w * (L_q + L_negatives)
-    LEA          an objective, plus the same losses on the actions that the environment proposed
+Supervised   CE
+SNQN         CE + w * (L_q + L_negatives)
+LEA          an objective, plus the same losses on the actions that the environment proposed
 """
 
 from collections.abc import Callable
@@ -51,7 +51,10 @@ class Outputs:
 class Objective(Protocol):
     """Outputs of the agent and what was logged -> named losses."""
 
-    needs_critic: bool
+    @property
+    def needs_critic(self) -> bool:
+        """Whether outputs must hold the critic's values."""
+        ...
 
     def __call__(self, outputs: Outputs, steps: Steps) -> Losses:
         """Named scalars; their sum is minimised."""

@@ -14,43 +14,54 @@ from learec.agents.batches import Batch, Batches
 from learec.agents.objectives import Losses, Objective, Outputs, Values, objective_for
 from learec.annotations.table import Annotations
 from learec.artifacts import Request, building, request_for
-from learec.config import AgentConfig, derived_seed
+from learec.config import AgentEntry, derived_seed
 from learec.data.log import Log
-from learec.fit import Plan, fit
+from learec.fit import Plan, Task, fit
 from learec.progress import Reporter
 
 Validate = Callable[[Agent], dict[str, float]]  # the first measure chooses the epoch
 
 
-def agent_request(config: AgentConfig, seed: int, log_digest: str, annotations_digest: str | None) -> Request:
-    """What train is asked for, for one seed. An agent without annotation columns does not depend on annotations."""
-    settings = config.model_dump(mode="json", exclude={"seeds"})
+def agent_request(entry: AgentEntry, log_digest: str, annotations_digest: str | None) -> Request:
+    """What train is asked for. An agent that reads no annotation columns does not depend on annotations."""
+    settings = entry.config.model_dump(mode="json", exclude={"seeds"})
     parents = {"log": log_digest}
-    if annotations_digest is not None:
+    if entry.config.lea and annotations_digest is not None:
         parents["annotations"] = annotations_digest
-    return request_for("agent", settings, parents, seed=seed)
+    return request_for("agent", settings, parents, seed=entry.seed)
 
 
 def train(
-    config: AgentConfig, seed: int, log: Log, annotations: Annotations | None, folder: Path,
-    *, name: str, device: str, reporter: Reporter, validate: Validate,
-) -> dict[str, Any]:  # fmt: skip
+    entry: AgentEntry,
+    log: Log,
+    annotations: Annotations | None,
+    folder: Path,
+    *,
+    device: str,
+    reporter: Reporter,
+    validate: Validate,
+) -> dict[str, Any]:
     """Train one agent with one seed and make its folder. `annotations` is None where `config.lea` is empty."""
-    request = agent_request(config, seed, log.digest, annotations.digest if annotations else None)
+    config, seed = entry.config, entry.seed
+    request = agent_request(entry, log.digest, annotations.digest if annotations else None)
     if annotations is not None and config.placebo:
         annotations = annotations.shuffled(derived_seed("placebo", seed), log.catalog.n_items)
     batches = Batches(log.training, annotations, config, device)
     torch.manual_seed(derived_seed("agent", seed))
     learner = Learner(Agent(config, log.catalog.n_items, batches.state_size).to(device), objective_for(config))
-    weight_decay = config.weight_decay
-    optimizer = torch.optim.AdamW(learner.agent.parameters(), lr=config.learning_rate, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(learner.agent.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    task = Task(
+        learner=learner.tensors(),
+        optimizer=optimizer,
+        batches=lambda epoch: batches.epoch(epoch, seed),
+        losses=learner.losses,
+        validate=lambda: validate(learner.agent),
+        after_step=learner.follow,
+    )
+    plan = Plan(config.epochs, config.patience, derived_seed("agent", seed))
     notes: dict[str, Any] = {"n_items": log.catalog.n_items, "state_size": batches.state_size}
     with building(folder, request, notes) as partial:
-        curves = fit(
-            learner.tensors(), optimizer, lambda epoch: batches.epoch(epoch, seed), learner.losses,
-            lambda: validate(learner.agent), Plan(config.epochs, config.patience, derived_seed("agent", seed)),
-            folder=partial, reporter=reporter, description=f"{name} epochs, at most", after_step=learner.follow,
-        )  # fmt: skip
+        curves = fit(task, plan, folder=partial, reporter=reporter, description=f"{entry.column} epochs, at most")
         notes["curves"] = asdict(curves)
         save_agent(learner.agent, partial)
     return notes
@@ -65,7 +76,7 @@ class Learner:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a checkpoint must hold, live."""
-        named = {f"agent.{name}": tensor for name, tensor in self.agent.named_parameters()}
+        named: dict[str, Tensor] = {f"agent.{name}": tensor for name, tensor in self.agent.named_parameters()}
         if self.target is not None:
             named |= {f"target.{name}": tensor for name, tensor in self.target.named_parameters()}
         return named

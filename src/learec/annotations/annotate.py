@@ -13,7 +13,6 @@ from learec.data.log import Bools, Floats, Ints, Log, Sessions
 from learec.errors import LearecError
 from learec.progress import Reporter
 
-
 EDGES = np.linspace(-4, 4, 41)
 SAMPLED_SESSIONS = 500
 
@@ -90,7 +89,7 @@ def _write_shard(path: Path, candidates: Ints, states: Floats, rewards: Floats, 
     if not (np.isfinite(rewards).all() and np.isfinite(candidate_rewards).all() and np.isfinite(states).all()):
         raise LearecError(
             f"{path}: the environment gave a state or reward that is not a finite number; "
-            "use dtype = \"float32\" in [environment] and run adapt again"
+            'use dtype = "float32" in [environment] and run adapt again'
         )
     buffer = BytesIO()
     np.savez(buffer, candidates=candidates, states=states, rewards=rewards, candidate_rewards=candidate_rewards)
@@ -143,7 +142,8 @@ def _notes(columns: dict[str, Any], training: Sessions) -> dict[str, Any]:
 
 def _histogram(rewards: Floats) -> list[int]:
     """Counts by EDGES; what lies beyond counts in the outermost bins."""
-    return np.histogram(np.clip(rewards, EDGES[0], EDGES[-1]), EDGES)[0].tolist()
+    counts: list[int] = np.histogram(np.clip(rewards, EDGES[0], EDGES[-1]), EDGES)[0].tolist()
+    return counts
 
 
 def _random_rewards(environment: Environment, training: Sessions, columns: dict[str, Any], n_items: int) -> list[int]:
@@ -158,7 +158,10 @@ def _random_rewards(environment: Environment, training: Sessions, columns: dict[
 
 
 def _later_share(augmented: Ints, training: Sessions) -> float:
-    """Share of augmented actions that the same session takes later in its training part. They were counted with it: optimistic."""
+    """Share of augmented actions that the same session takes later in its training part.
+
+    Optimistic: item-kNN has counted those very sessions.
+    """
     known = training.session_of * (int(training.items.max()) + 1) + training.items
     proposed = training.session_of[:, None] * (int(training.items.max()) + 1) + augmented
     present = augmented > 0

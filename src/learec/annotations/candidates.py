@@ -17,7 +17,11 @@ def candidate_scores(config: AnnotationsConfig, training: Sessions, item_vectors
     """Scores by step from item-kNN, item tokens, or the product of both (rule)."""
     content = ContentKNN(item_vectors, config.knn_decay)
     knn = ItemKNN.fit(training, n_items, config.knn_decay)
-    sources = {"rule": Rule(content, knn, config.text_weight), "item_tokens": content, "item_knn": knn}
+    sources: dict[str, Rule | ContentKNN | ItemKNN] = {
+        "rule": Rule(content, knn, config.text_weight),
+        "item_tokens": content,
+        "item_knn": knn,
+    }
     source = sources[config.candidates]
     return lambda steps: source.scores(*training.histories(steps, LONGEST))
 

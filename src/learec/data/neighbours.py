@@ -15,7 +15,7 @@ UNSEEN = 1e-2  # stands for an item-kNN score of zero under a logarithm
 
 
 def recency_weights(lengths: Ints, width: int, decay: float) -> Floats:
-    """decay ** age for every place of a padded history, (B, L); the newest item has age 0, padding has weight 0."""
+    """Decay ** age for every place of a padded history, (B, L); the newest item has age 0, padding has weight 0."""
     age = lengths[:, None] - 1 - np.arange(width)
     return np.where(age >= 0, decay ** np.maximum(age, 0), 0).astype(np.float32)
 
@@ -84,6 +84,6 @@ class Rule:
         return text + np.log(self.knn.scores(histories, lengths) + UNSEEN)
 
 
-def unit_rows(rows: npt.NDArray[np.floating]) -> Floats:  # type: ignore[type-arg]
+def unit_rows(rows: npt.NDArray[np.floating]) -> Floats:
     """Rows divided by their length; a row of zeros stays zero."""
     return (rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)).astype(np.float32)

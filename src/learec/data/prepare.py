@@ -10,10 +10,12 @@ import polars as pl
 from learec.artifacts import Request, building, file_digest, request_for
 from learec.config import DataConfig, derived_seed
 from learec.data.log import Floats, Ints
-from learec.data.sources import read_events, read_items
+from learec.data.sources import found, read_events, read_items
 from learec.data.split import by_session, leave_one_out
 from learec.data.text import render
 from learec.errors import DataError
+
+MAX_KINDS = 256  # a kind of event is stored as one byte
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,7 @@ def log_request(config: DataConfig, seed: int, data_folder: Path) -> Request:
     """What prepare is asked for: the files are named by their content, not by where they lie."""
     parents = {}
     for role, name in (("events file", config.events), ("items file", config.items)):
-        path = data_folder / name
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; check [data] in the recipe and the data folder (--data or LEAREC_DATA)")
-        parents[role] = file_digest(path)
+        parents[role] = file_digest(found(data_folder / name))
     return request_for("log", config, parents, seed=seed)
 
 
@@ -69,6 +68,7 @@ def read(config: DataConfig, seed: int, data_folder: Path) -> Prepared:
     sessions = events.group_by("user", maintain_order=True).len()
     offsets = np.concatenate([[0], np.cumsum(sessions["len"].to_numpy())]).astype(np.int64)
     parts = leave_one_out(offsets) if config.split == "leave_one_out" else by_session(offsets, derived_seed("split", seed))
+    counts = _steps_by_part(parts, len(sessions), config, events_path)
     names = sorted(event_rewards)
     codes = events["event"].replace_strict(names, list(range(len(names))), return_dtype=pl.UInt8).to_numpy()
     arrays: dict[str, Ints | Floats] = {
@@ -80,9 +80,15 @@ def read(config: DataConfig, seed: int, data_folder: Path) -> Prepared:
         "parts": parts,
     }
     without_text = int((catalog["text"] == "").sum())
-    notes = {"funnel": funnel, "events": names, "sessions": len(sessions), "items": len(catalog),
-             "steps": len(events), "items_without_text": without_text,
-             "steps_by_part": np.bincount(parts, minlength=3).tolist()}
+    notes = {
+        "funnel": funnel,
+        "events": names,
+        "sessions": len(sessions),
+        "items": len(catalog),
+        "steps": len(events),
+        "items_without_text": without_text,
+        "steps_by_part": counts,
+    }
     return Prepared(catalog, sessions.select(session_id="user"), arrays, notes)
 
 
@@ -95,9 +101,25 @@ def _check_items_known(events: pl.DataFrame, items: pl.DataFrame, events_path: P
         )
 
 
+def _steps_by_part(parts: Ints, n_sessions: int, config: DataConfig, path: Path) -> list[int]:
+    """Steps for training, validation and test; a split that leaves one of them empty is refused."""
+    counts: list[int] = np.bincount(parts, minlength=3).tolist()
+    if not all(counts):
+        needs = "a session of three events" if config.split == "leave_one_out" else "ten sessions"
+        raise DataError(
+            f"{path}: split {config.split} of {n_sessions} sessions leaves {counts} steps for training, validation and test; "
+            f"it needs {needs} at least: give more events or lower min_item_events in [data]"
+        )
+    return counts
+
+
 def _event_rewards(events: pl.DataFrame, config: DataConfig, path: Path) -> dict[str, float]:
     """Reward by event kind; without a table in the recipe every event is worth 1."""
     kinds = events["event"].unique().to_list()
+    if len(kinds) > MAX_KINDS:
+        raise DataError(
+            f"{path}: {len(kinds)} kinds of event, wanted {MAX_KINDS} at most; name another column as [data.columns] event"
+        )
     if not config.rewards:
         return dict.fromkeys(kinds, 1.0)
     missing = sorted(set(kinds) - set(config.rewards))

@@ -26,7 +26,13 @@ def render(template: str, items: pl.DataFrame, where: str) -> pl.Series:
     fields, tail = _parse(template)
     for _, name in fields:
         if name not in items.columns:
-            raise DataError(f"{where}: no column {name!r}, which the template {template!r} names; columns: {', '.join(items.columns)}")
+            raise DataError(
+                f"{where}: no column {name!r}, which the template {template!r} names; columns: {', '.join(items.columns)}"
+            )
+        if (kind := items[name].dtype).is_nested() or kind == pl.Binary:
+            raise DataError(
+                f"{where}: column {name!r} holds {kind}, wanted text or numbers; name another column in the template {template!r}"
+            )
     text = pl.lit("")
     for number, (lead, name) in enumerate(fields):
         value = pl.col(name)
@@ -47,12 +53,13 @@ def _parse(template: str) -> tuple[list[tuple[str, str]], str]:
     tail = ""
     try:
         for words, name, spec, conversion in string.Formatter().parse(template):
-            if name is None:
-                tail = words
-            elif not name or spec or conversion:
+            tail += words
+            if name is None:  # the end, or an escaped brace
+                continue
+            if not name or spec or conversion:
                 raise ValueError(f"{{{name}}} must be a plain column name")
-            else:
-                fields.append((words, name))
+            fields.append((tail, name))
+            tail = ""
     except ValueError as error:
         raise ConfigError(f"template {template!r}: {error}; write columns as {{title}}") from None
     return fields, tail

@@ -14,18 +14,18 @@ from torch import Tensor
 from learec.artifacts import Request, building, request_for
 from learec.config import EnvironmentConfig, derived_seed
 from learec.data.log import Ints, Log, Sessions
-from learec.data.windows import Windows, batches_by_budget, windows_of
-from learec.environment.environment import Environment, candidates_of
+from learec.data.windows import Windows, windows_of
+from learec.environment.calibrate import calibrate
+from learec.environment.environment import Environment
 from learec.environment.item_tokens import make_item_tokens, whitened
 from learec.environment.llm import llm_identity, load_llm
-from learec.environment.packing import tree_sizes
+from learec.environment.pairs import NegativeSampler, PairBatch, pair_batches
 from learec.environment.reward_model import reward_loss
 from learec.environment.state_model import state_loss
-from learec.errors import DataError
-from learec.fit import Curves, Plan, fit
+from learec.errors import ConfigError, DataError
+from learec.fit import Curves, Plan, Task, fit
 from learec.progress import Reporter
 
-CALIBRATED_STEPS = 2000
 Measure = Callable[[Ints], dict[str, float]]  # ranks of the logged items -> named metrics
 
 
@@ -41,13 +41,6 @@ class Split:
 
     training: Windows
     held_out: Windows
-
-
-@dataclass(frozen=True)
-class _Batch:
-    windows: Windows
-    negatives: Ints  # (W, L, n_negatives)
-    log_popularity: Tensor  # (N + 1,) of training events
 
 
 def adapt(
@@ -74,7 +67,10 @@ def split_users(training: Sessions, config: EnvironmentConfig, seed: int) -> Spl
     """A share of the users at random to learn from; some of the others held out (a fifth of all if the share is everybody)."""
     usable = np.flatnonzero(training.lengths >= 2)
     if len(usable) < 2:
-        raise DataError(f"the log has {len(usable)} sessions with two training steps; the environment needs at least 2: lower the filters in [data]")
+        raise DataError(
+            f"the log has {len(usable)} sessions of two training steps or more, and the environment needs 2; "
+            "lower min_session_events in [data]"
+        )
     order = np.random.default_rng(derived_seed("environment users", seed)).permutation(usable)
     n_held_out = min(config.held_out_users, max(len(order) - round(config.users * len(order)), len(order) // 5, 1))
     n_training = max(min(round(config.users * len(order)), len(order) - n_held_out), 1)
@@ -84,35 +80,6 @@ def split_users(training: Sessions, config: EnvironmentConfig, seed: int) -> Spl
     )
 
 
-class NegativeSampler:
-    """Items without an interaction by the user: uniform, or as often as they occur in training sessions."""
-
-    def __init__(self, training: Sessions, n_items: int, config: EnvironmentConfig) -> None:
-        counts = np.bincount(training.items, minlength=n_items + 1)[1:].astype(np.float64)
-        weights = counts if config.negatives == "popular" else np.ones(n_items)
-        self.cumulative = np.cumsum(weights / weights.sum())
-        self.n_negatives = config.n_negatives
-        self.training = training
-        self.log_popularity = torch.tensor(np.log(np.concatenate([[1.0], counts + 1]) / (counts.sum() + n_items)), dtype=torch.float32)
-
-    def sample(self, windows: Windows, seed: int) -> Ints:
-        """(W, L, n_negatives) for steps with a history, else 0. A draw that the user has interacted with is left out (0)."""
-        shape = (*windows.items.shape, self.n_negatives)
-        draws = np.searchsorted(self.cumulative, np.random.default_rng(seed).random(shape)) + 1
-        draws = np.minimum(draws, len(self.cumulative))
-        session = self.training.session_of[np.maximum(windows.steps, 0)][..., None]
-        draws[np.isin(self._key(session, draws), self._interactions)] = 0
-        asked = windows.scored & (np.arange(shape[1]) > 0)
-        return np.where(asked[..., None], draws, 0)
-
-    @property
-    def _interactions(self) -> Ints:
-        return self._key(self.training.session_of, self.training.items)
-
-    def _key(self, session: Ints, item: Ints) -> Ints:
-        return session * (len(self.cumulative) + 1) + item
-
-
 def _train(
     environment: Environment, split: Split, log: Log, seed: int, folder: Path, reporter: Reporter, measure: Measure
 ) -> Curves:
@@ -120,77 +87,63 @@ def _train(
 
     config = environment.config
     torch.manual_seed(derived_seed("lora", seed))
-    lora = LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, lora_dropout=config.lora_dropout, target_modules="all-linear")
+    lora = LoraConfig(
+        r=config.lora_rank, lora_alpha=2 * config.lora_rank, lora_dropout=config.lora_dropout,
+        target_modules=lora_targets(environment.decoder, config.lora_layers),
+    )  # fmt: skip
     environment.decoder = get_peft_model(environment.decoder, lora)
-    learner = {name: tensor for name, tensor in environment.named_parameters() if tensor.requires_grad}
-    state_model = environment.state_model
-    temperature = [state_model.log_temperature, state_model.popularity_weight]
-    others = [tensor for name, tensor in learner.items() if not name.endswith(("log_temperature", "popularity_weight"))]
-    groups = [{"params": others, "lr": config.learning_rate}, {"params": temperature, "lr": config.temperature_learning_rate, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    learner: dict[str, Tensor] = {name: tensor for name, tensor in environment.named_parameters() if tensor.requires_grad}
+    optimizer = torch.optim.AdamW(_parameter_groups(learner, config), weight_decay=0.01)
     sampler = NegativeSampler(log.training, log.catalog.n_items, config)
-    calibrate(environment, _batches(split.training, sampler, config.token_budget, derived_seed("calibrate", seed), shuffle=True))
+    calibrate(
+        environment, pair_batches(split.training, sampler, config.token_budget, derived_seed("calibrate", seed), shuffle=True)
+    )
 
-    def batches(epoch: int) -> list[_Batch]:
+    def batches(epoch: int) -> list[PairBatch]:
         seeds = derived_seed("environment", seed, epoch)
-        return _batches(split.training, sampler, config.batch_tokens, seeds, shuffle=True)
+        return pair_batches(split.training, sampler, config.batch_tokens, seeds, shuffle=True)
 
-    held_out = _batches(split.held_out, sampler, config.token_budget, derived_seed("held out", seed), shuffle=False)
+    held_out = pair_batches(split.held_out, sampler, config.token_budget, derived_seed("held out", seed), shuffle=False)
 
-    def losses(batch: _Batch) -> dict[str, Tensor]:
+    def losses(batch: PairBatch) -> dict[str, Tensor]:
         environment.train()
         return _losses(environment, batch)
 
-    return fit(
-        learner, optimizer, batches, losses, lambda: _validate(environment, held_out, measure),
-        Plan(config.epochs, config.patience, derived_seed("environment", seed)),
-        folder=folder, reporter=reporter, description="environment epochs",
-    )  # fmt: skip
+    task = Task(learner, optimizer, batches, losses, lambda: _validate(environment, held_out, measure))
+    plan = Plan(config.epochs, config.patience, derived_seed("environment", seed))
+    return fit(task, plan, folder=folder, reporter=reporter, description="environment epochs, at most")
 
 
-def _batches(windows: Windows, sampler: NegativeSampler, budget: int, seed: int, *, shuffle: bool) -> list[_Batch]:
-    negatives = sampler.sample(windows, seed)
-    sizes = tree_sizes(windows, negatives)
-    order = np.random.default_rng(seed).permutation(len(sizes)) if shuffle else np.argsort(-sizes, kind="stable")
-    batches = []
-    for rows in batches_by_budget(sizes, order, budget):
-        batch = windows.take(rows)
-        batches.append(_Batch(batch, negatives[rows, : batch.items.shape[1]], sampler.log_popularity))
-    return batches
+def lora_targets(decoder: Any, n_layers: int) -> list[str]:
+    """Names of the linear maps in the last n_layers blocks. The backward pass ends where the adapters do."""
+    depth = decoder.config.num_hidden_layers
+    stacks = [
+        (name, part) for name, part in decoder.named_modules() if isinstance(part, torch.nn.ModuleList) and len(part) == depth
+    ]
+    if not stacks:
+        raise ConfigError(f"language model {type(decoder).__name__}: its {depth} blocks were not found; use another model family")
+    name, blocks = stacks[0]
+    adapted = range(max(depth - n_layers, 0), depth)
+    return [
+        f"{name}.{index}.{inner}"
+        for index in adapted
+        for inner, part in blocks[index].named_modules()
+        if isinstance(part, torch.nn.Linear)
+    ]
 
 
-def calibrate(environment: Environment, batches: list[_Batch]) -> None:
-    """Fit temperature, popularity weight and reward scale while the state is still the skip connection alone.
-
-    Three numbers, no language model: so epoch 0 is the content rule at its best, and what the epochs gain over it is
-    the language model's. Up to CALIBRATED_STEPS steps are enough.
-    """
-    state_model, reward_model = environment.state_model, environment.reward_model
-    scalars = [state_model.log_temperature, state_model.popularity_weight, reward_model.scale]
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
-    log_popularity = batches[0].log_popularity.to(environment.vectors.device)
-    for batch in batches:
-        if sum(len(actions) for _, actions, _ in found) >= CALIBRATED_STEPS:
-            break
-        states = state_model.skip(batch.windows, environment.vectors)
-        asked = torch.as_tensor((batch.negatives > 0).all(axis=-1), device=states.device)
-        negatives = environment.vectors[torch.as_tensor(batch.negatives, device=states.device)][asked]
-        actions = torch.as_tensor(batch.windows.items, device=states.device)[asked]
-        found.append((states[asked], actions, negatives))
-    states, actions, negatives = (torch.cat(column) for column in zip(*found, strict=True))
-    similarity = (states * environment.vectors[actions]).sum(-1)
-    of_negatives = torch.einsum("md,mkd->mk", states, negatives)
-    optimizer = torch.optim.LBFGS(scalars, max_iter=25, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        logits = state_model.logits(states, environment.vectors, log_popularity)
-        loss = state_loss(logits, actions) + reward_loss(reward_model.scale * similarity, reward_model.scale * of_negatives)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    if len(actions):
-        optimizer.step(closure)
+def _parameter_groups(learner: dict[str, Tensor], config: EnvironmentConfig) -> list[dict[str, Any]]:
+    """Adapters, heads and scalars each learn at a rate of their own."""
+    heads = {name: tensor for name, tensor in learner.items() if not name.startswith("decoder.")}
+    return [
+        {"params": [tensor for name, tensor in learner.items() if name not in heads], "lr": config.learning_rate},
+        {"params": [tensor for tensor in heads.values() if tensor.dim()], "lr": config.head_learning_rate},
+        {
+            "params": [tensor for tensor in heads.values() if not tensor.dim()],
+            "lr": config.temperature_learning_rate,
+            "weight_decay": 0.0,
+        },
+    ]
 
 
 @dataclass(frozen=True)
@@ -201,11 +154,10 @@ class _Scored:
     negative: Tensor  # (P, n_negatives)
 
 
-def _score(environment: Environment, batch: _Batch) -> _Scored:
+def _score(environment: Environment, batch: PairBatch) -> _Scored:
     answers = environment.answers(batch.windows, batch.negatives)
     device = answers.rewards.device
-    asked = torch.as_tensor(batch.windows.scored & (np.arange(batch.windows.items.shape[1]) > 0), device=device)
-    paired = torch.as_tensor((batch.negatives > 0).all(axis=-1), device=device)
+    asked, paired = (torch.as_tensor(where, device=device) for where in (batch.asked, batch.paired))
     return _Scored(
         environment.state_model.logits(answers.states[asked], environment.vectors, batch.log_popularity.to(device)),
         torch.as_tensor(batch.windows.items, device=device)[asked],
@@ -214,7 +166,7 @@ def _score(environment: Environment, batch: _Batch) -> _Scored:
     )
 
 
-def _losses(environment: Environment, batch: _Batch) -> dict[str, Tensor]:
+def _losses(environment: Environment, batch: PairBatch) -> dict[str, Tensor]:
     """State loss and weighted reward loss of a batch."""
     scored = _score(environment, batch)
     named = {"state": state_loss(scored.logits, scored.actions)}
@@ -224,7 +176,7 @@ def _losses(environment: Environment, batch: _Batch) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def _validate(environment: Environment, batches: list[_Batch], measure: Measure) -> dict[str, float]:
+def _validate(environment: Environment, batches: list[PairBatch], measure: Measure) -> dict[str, float]:
     """On held-out users: the sum of both losses, negated (it chooses the epoch), the parts, and what they mean."""
     environment.eval()
     scored = [_score(environment, batch) for batch in batches]

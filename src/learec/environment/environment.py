@@ -32,6 +32,15 @@ class Answers:
     candidate_rewards: Tensor  # (W, L, K)
 
 
+@dataclass(frozen=True)
+class Read:
+    """Hidden vectors where the answers lie, for W windows of L steps with K candidates."""
+
+    before: Tensor  # (W, L, D) just before the step
+    trunk: Tensor  # (W, L, D) at the step's own item
+    leaves: Tensor  # (W, L, K, D) at the candidates
+
+
 class Environment(nn.Module):
     """Item tokens, language model, state model and reward model together."""
 
@@ -57,20 +66,24 @@ class Environment(nn.Module):
 
     def answers(self, windows: Windows, candidates: Ints) -> Answers:
         """One forward pass: every step's state, its item's reward, and its candidates' (W, L, K; 0 for none) rewards."""
-        packed = pack(windows, candidates, len(self.prompt), ROW_SLOTS)
-        hidden = self.hidden(packed)
-
-        def at(slots: Ints) -> Tensor:
-            return hidden[torch.as_tensor(slots, device=hidden.device)]
-
-        states = self.state_model(at(packed.before), self.state_model.skip(windows, self.vectors))
-        own = self.vectors[torch.as_tensor(windows.items, device=hidden.device)]
-        others = self.vectors[torch.as_tensor(candidates, device=hidden.device)]
+        read = self.read(windows, candidates)
+        states = self.state_model(read.before, self.state_model.skip(windows, self.vectors))
+        own = self.vectors[torch.as_tensor(windows.items, device=states.device)]
+        others = self.vectors[torch.as_tensor(candidates, device=states.device)]
         return Answers(
             states,
-            self.reward_model(at(packed.trunk), (states * own).sum(-1)),
-            self.reward_model(at(packed.leaves), torch.einsum("wld,wlkd->wlk", states, others)),
+            self.reward_model(read.trunk, (states * own).sum(-1)),
+            self.reward_model(read.leaves, torch.einsum("wld,wlkd->wlk", states, others)),
         )
+
+    def read(self, windows: Windows, candidates: Ints) -> Read:
+        """The language model's hidden vectors for windows and their candidates, from one packed pass."""
+        packed = pack(windows, candidates, len(self.prompt), ROW_SLOTS)
+        hidden = self.hidden(packed)
+        before, trunk, leaves = (
+            torch.as_tensor(slots, device=hidden.device) for slots in (packed.before, packed.trunk, packed.leaves)
+        )
+        return Read(hidden[before], hidden[trunk], hidden[leaves])
 
     def hidden(self, packed: Packed) -> Tensor:
         """Hidden vectors of all slots, (R * T, D), float32."""
@@ -123,7 +136,9 @@ def load_environment(folder: Path, device: str) -> tuple[Environment, str]:
     fields = EnvironmentConfig.model_fields
     config = EnvironmentConfig(**{key: value for key, value in manifest.request.config.items() if key in fields})
     llm = load_llm(config, device)
-    arrays = [torch.from_numpy(np.array(load_array(folder / f"{name}.npy"))).to(device) for name in ("item_tokens", "item_vectors")]
+    arrays = [
+        torch.from_numpy(np.array(load_array(folder / f"{name}.npy"))).to(device) for name in ("item_tokens", "item_vectors")
+    ]
     environment = Environment(llm, config, *arrays)
     environment.state_model.load_state_dict(load_file(folder / "state_model.safetensors"))
     environment.reward_model.load_state_dict(load_file(folder / "reward_model.safetensors"))

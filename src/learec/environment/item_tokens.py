@@ -13,7 +13,7 @@ from learec.config import EnvironmentConfig, derived_seed
 from learec.data.log import Catalog, Floats, Ints
 from learec.data.neighbours import unit_rows
 from learec.environment.llm import LLM
-from learec.fit import Plan, fit
+from learec.fit import Plan, Task, fit
 from learec.progress import Reporter
 
 BATCH_ITEMS = 32
@@ -31,10 +31,11 @@ def make_item_tokens(
 
 
 def mean_tokens(texts: Sequence[list[int]], embeddings: Tensor) -> Tensor:
-    """The mean of each text's token embeddings, scaled to the length that vocabulary embeddings have on average.
+    """The mean of each text's token embeddings, centred over items and scaled to a vocabulary embedding's length.
 
-    A mean of many vectors is shorter than each of them; unscaled, an item would whisper where a word speaks. An item
-    without text gets the mean over all items. (N + 1, D), row 0 is zero.
+    Means of many embeddings are nearly the same vector for every item and shorter than each embedding; what tells
+    items apart is a small remainder. Without centring and scaling the language model hardly sees it: see
+    docs/environment.md. An item without text gets zeros, the average item. (N + 1, D), row 0 is zero.
     """
     lengths = [len(text) for text in texts]
     flat = torch.tensor([token for text in texts for token in text], dtype=torch.long, device=embeddings.device)
@@ -46,9 +47,9 @@ def mean_tokens(texts: Sequence[list[int]], embeddings: Tensor) -> Tensor:
     means = sums / counts.clamp(min=1)
     has_text = counts[:, 0] > 0
     if has_text.any():
-        means[~has_text] = means[has_text].mean(0)
-        means *= vocabulary.norm(dim=1).mean() / means[has_text].norm(dim=1).mean()
-    means[0] = 0
+        means[has_text] -= means[has_text].mean(0)
+        means *= vocabulary.norm(dim=1).mean() / means[has_text].norm(dim=1).mean().clamp(min=1e-6)
+    means[~has_text] = 0
     return means
 
 
@@ -93,7 +94,8 @@ def _train_tokens(
         return {"text": text_loss(llm, learned[batch.items], batch)}
 
     plan = Plan(config.item_token_epochs, None, derived_seed("item tokens", seed))
-    fit({"tokens": learned}, optimizer, batches, losses, dict, plan, folder=folder, reporter=reporter, description="item tokens")
+    task = Task({"tokens": learned}, optimizer, batches, losses, validate=dict)
+    fit(task, plan, folder=folder, reporter=reporter, description="item tokens epochs")
     return learned.detach()
 
 

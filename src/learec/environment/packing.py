@@ -1,10 +1,10 @@
-"""Packing: many sessions with their candidate actions in one forward pass of a causal language model.
+r"""Packing: many sessions with their candidate actions in one forward pass of a causal language model.
 
 A row of the batch is a tree. Its root is the prompt; every session hangs from it as a trunk of item tokens; every
 candidate action hangs as a leaf from the prefix of its step:
 
     prompt - x0 - x1 - x2 - x3
-                 \\    \\
+                 \    \
                   a1    a2        a1 sees prompt, x0 and itself, at the position that x1 has
 
 A mask lets each slot see the prompt, its own session's earlier trunk, and itself; position ids count depth, not place

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from learec.environment.standardise import Standardise
+
 
 class RewardModel(nn.Module):
     """reward = head(hidden of the action) + scale * cos(state, action's vector).
@@ -14,18 +16,15 @@ class RewardModel(nn.Module):
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(hidden_size)
+        self.standardise = Standardise(hidden_size)
         self.head = nn.Linear(hidden_size, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.scale = nn.Parameter(torch.tensor(5.0))
 
     def forward(self, hidden: Tensor, similarity: Tensor) -> Tensor:
-        """Hidden at the action's slot (..., D), cosine of state and action (...) -> rewards (...).
-
-        The hidden vector enters at unit length, as in the state model and for the same reason.
-        """
-        score: Tensor = self.head(self.norm(hidden) * hidden.shape[-1] ** -0.5).squeeze(-1)
+        """Hidden at the action's slot (..., D), cosine of state and action (...) -> rewards (...)."""
+        score: Tensor = self.head(self.standardise(hidden)).squeeze(-1)
         return score + self.scale * similarity
 
 

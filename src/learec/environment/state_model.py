@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from learec.data.windows import Windows
+from learec.environment.standardise import Standardise
 
 
 class StateModel(nn.Module):
@@ -19,7 +20,7 @@ class StateModel(nn.Module):
     def __init__(self, hidden_size: int, state_size: int, decay: float) -> None:
         super().__init__()
         self.decay = decay
-        self.norm = nn.LayerNorm(hidden_size)
+        self.standardise = Standardise(hidden_size)
         self.projection = nn.Linear(hidden_size, state_size)
         nn.init.zeros_(self.projection.weight)
         nn.init.zeros_(self.projection.bias)
@@ -27,12 +28,8 @@ class StateModel(nn.Module):
         self.popularity_weight = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, hidden: Tensor, skip: Tensor) -> Tensor:
-        """Hidden (..., D), skip (..., W) -> states (..., W) of unit length.
-
-        The normed hidden vector is brought to unit length too: at the length of sqrt(D) the first few optimizer steps
-        would drown the skip connection.
-        """
-        return functional.normalize(skip + self.projection(self.norm(hidden) * hidden.shape[-1] ** -0.5), dim=-1)
+        """Hidden (..., D), skip (..., W) -> states (..., W) of unit length."""
+        return functional.normalize(skip + self.projection(self.standardise(hidden)), dim=-1)
 
     def logits(self, states: Tensor, item_vectors: Tensor, log_popularity: Tensor) -> Tensor:
         """Similarity over the temperature plus weighted log popularity (N + 1,): (..., N + 1); padding is impossible.

@@ -42,11 +42,19 @@ def results_request(config: EvaluationConfig, seed: int, parents: dict[str, str]
 
 
 def evaluate(
-    config: EvaluationConfig, seed: int, log: Log, annotations: Annotations | None, contestants: list[Contestant],
-    parents: dict[str, str], folder: Path, *, reporter: Reporter,
-) -> dict[str, Any]:  # fmt: skip
-    """Make a results/ folder: ranks.parquet, tables.json, examples.json. Returns the tables."""
-    with building(folder, results_request(config, seed, parents), {}) as partial:
+    request: Request,
+    log: Log,
+    annotations: Annotations | None,
+    contestants: list[Contestant],
+    folder: Path,
+    *,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Make a results/ folder (ranks.parquet, tables.json, examples.json) for a results_request. Returns the tables."""
+    settings = dict(request.config)
+    seed = settings.pop("seed")
+    config = EvaluationConfig(**settings)
+    with building(folder, request, {}) as partial:
         frames = []
         with reporter.bar("ranking", 2 * len(contestants)) as advance:
             for part in (Part.VALIDATION, Part.TEST):
@@ -100,7 +108,9 @@ def _tables(config: EvaluationConfig, seed: int, table: pl.DataFrame, contestant
     named: dict[str, list[Contestant]] = {}
     for contestant in contestants:
         named.setdefault(contestant.name, []).append(contestant)
-    per_target = {name: [named_metrics(test[c.column].to_numpy(), config.cutoffs) for c in group] for name, group in named.items()}
+    per_target = {
+        name: [named_metrics(test[c.column].to_numpy(), config.cutoffs) for c in group] for name, group in named.items()
+    }
     rows = [
         {
             "name": name,
@@ -128,7 +138,9 @@ def _cell(runs: list[Values], bootstrap: Bootstrap) -> dict[str, Any]:
     return {**asdict(bootstrap.estimate(np.mean(runs, axis=0))), "seed_deviation": deviation}
 
 
-def _difference(new: list[dict[str, Values]], base: list[dict[str, Values]], metric: str, bootstrap: Bootstrap) -> dict[str, float]:
+def _difference(
+    new: list[dict[str, Values]], base: list[dict[str, Values]], metric: str, bootstrap: Bootstrap
+) -> dict[str, float]:
     gain = np.mean([run[metric] for run in new], axis=0) - np.mean([run[metric] for run in base], axis=0)
     estimate = bootstrap.estimate(gain)
     return {"difference": estimate.mean, "low": estimate.low, "high": estimate.high}
@@ -148,15 +160,18 @@ def _examples(
     examples = []
     for row, step in enumerate(steps):
         item = int(log.sessions.items[step])
-        examples.append({
-            "session": log.session_ids[int(log.sessions.session_of[step])],
-            "history": [titles[number] for number in histories[row][: lengths[row]]],
-            "next": titles[item],
-            "recommendations": {
-                name: [{"title": titles[number], "hit": int(number) == item} for number in rows[row] if number] for name, rows in best.items()
-            },
-            "annotated": _annotated_step(log, annotations, int(log.sessions.session_of[step]), rng),
-        })
+        examples.append(
+            {
+                "session": log.session_ids[int(log.sessions.session_of[step])],
+                "history": [titles[number] for number in histories[row][: lengths[row]]],
+                "next": titles[item],
+                "recommendations": {
+                    name: [{"title": titles[number], "hit": int(number) == item} for number in rows[row] if number]
+                    for name, rows in best.items()
+                },
+                "annotated": _annotated_step(log, annotations, int(log.sessions.session_of[step]), rng),
+            }
+        )
     return examples
 
 

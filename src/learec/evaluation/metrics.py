@@ -24,10 +24,13 @@ def ranks(scorer: Scorer, sessions: Sessions, targets: Ints, *, mask_seen: bool,
     An item with the target's score counts as ranked above it, so a scorer gains nothing from ties or from NaN. With
     mask_seen, items of the history rank last, the target included if it is one of them.
     """
-    return np.concatenate([
-        _block_ranks(scorer, sessions, targets[start : start + BLOCK], mask_seen, max_length)
-        for start in range(0, len(targets), BLOCK)
-    ] or [np.zeros(0, dtype=np.int64)])
+    return np.concatenate(
+        [
+            _block_ranks(scorer, sessions, targets[start : start + BLOCK], mask_seen, max_length)
+            for start in range(0, len(targets), BLOCK)
+        ]
+        or [np.zeros(0, dtype=np.int64)]
+    )
 
 
 def _block_ranks(scorer: Scorer, sessions: Sessions, targets: Ints, mask_seen: bool, max_length: int) -> Ints:

@@ -11,8 +11,8 @@ class SASRec(nn.Module):
     """Items (B, L) padded on the right with 0 -> hidden (B, L, H); place j has read items 0..j.
 
     Differs from the paper: layers normalise before attention and feed-forward and once at the end (pre-norm), the
-    feed-forward part is four times as wide with GELU, attention weights are not dropped out, and places count from the oldest item kept, because histories
-    are padded on the right. Causal attention never reads padding, so no key mask is needed.
+    feed-forward part is four times as wide with GELU, attention weights are not dropped out, and places count from the
+    oldest item kept, because histories are padded on the right. Causal attention never reads padding, so no key mask is needed.
     """
 
     def __init__(self, n_items: int, hidden_size: int, n_layers: int, n_heads: int, dropout: float, max_length: int) -> None:

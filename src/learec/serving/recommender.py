@@ -65,7 +65,9 @@ class Recommender:
         if number is None:
             close = difflib.get_close_matches(item_id, self.catalog.numbers, n=1)
             hint = f"did you mean {close[0]}?" if close else f"ids look like {self.catalog.ids[1]}"
-            raise DataError(f"unknown item id {item_id!r} in the history: it is not in the log's catalog of {self.catalog.n_items} items; {hint}")
+            raise DataError(
+                f"unknown item id {item_id!r} in the history: not among the catalog's {self.catalog.n_items} items; {hint}"
+            )
         return number
 
 

@@ -1,0 +1,135 @@
+"""A run: a recipe, the folder it is run in, and what its artifacts tell."""
+
+import importlib.metadata
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from learec.artifacts import COST, MANIFEST, read_manifest, request_for, require
+from learec.config import AgentEntry, Recipe, RunOptions
+from learec.errors import ArtifactError
+from learec.progress import Reporter
+
+FOLDERS = ("raw", "log", "environment", "annotations", "agents", "results", "report")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe, where it is run, and whom to tell."""
+
+    recipe: Recipe
+    recipe_name: str  # as typed, for the commands that errors suggest
+    options: RunOptions
+    reporter: Reporter
+
+    def folder(self, name: str) -> Path:
+        """Where an artifact of this run lies."""
+        return self.options.folder / name
+
+    def agent_folder(self, entry: AgentEntry) -> Path:
+        """Where one agent lies."""
+        return self.options.folder / "agents" / entry.name / f"seed-{entry.seed}"
+
+    def has(self, name: str) -> bool:
+        """Whether an artifact of this run is here."""
+        return (self.folder(name) / MANIFEST).exists()
+
+    @property
+    def data_folder(self) -> Path:
+        """Where the raw files lie."""
+        return self.folder("raw") if self.recipe.simulate else self.options.data_folder
+
+    def make_with(self, stage: str) -> str:
+        """The command that makes an artifact of this run."""
+        return f"learec {stage} {self.recipe_name}"
+
+    def digest(self, name: str, kind: str, stage: str) -> str:
+        """Digest of an artifact of this run."""
+        return read_manifest(self.folder(name), kind, self.make_with(stage)).digest
+
+    @property
+    def needs_annotations(self) -> bool:
+        """Whether any agent reads annotations."""
+        return any(agent.lea for agent in self.recipe.agents.values())
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse an output folder that holds anything but artifacts of a run."""
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"{folder}: is a file, wanted a folder for the run; name another with --folder")
+    known = {*FOLDERS, *(f".{name}.{state}" for name in FOLDERS for state in ("partial", "old"))}
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in known) if folder.exists() else []
+    if foreign:
+        raise ArtifactError(
+            f"{folder}: holds something else ({foreign[0]}), wanted an empty folder or an earlier run; name another with --folder"
+        )
+
+
+def open_log(run: Run) -> Any:
+    """The run's log, checked."""
+    from learec.data.log import load_log  # noqa: PLC0415
+
+    return load_log(run.folder("log"))
+
+
+def require_log(run: Run) -> str:
+    """Digest of the log; one that was prepared with other settings is refused. The raw files need not be here any more."""
+    parents = {"events file": "", "items file": ""}
+    wanted = request_for("log", run.recipe.data, parents, seed=run.recipe.seed)
+    return require(run.folder("log"), wanted, run.make_with("prepare")).digest
+
+
+def require_annotations(run: Run, log_digest: str) -> str:
+    """Digest of annotations that fit the recipe and the log. The environment they came from need not be here any more."""
+    environment = run.digest("environment", "environment", "adapt") if run.has("environment") else ""
+    wanted = request_for("annotations", run.recipe.annotations, {"log": log_digest, "environment": environment})
+    return require(run.folder("annotations"), wanted, run.make_with("annotate")).digest
+
+
+def report_data(run: Run) -> dict[str, Any]:
+    """Everything the report shows, gathered from results/ and from what the stages noted. The shape is in report.py."""
+    recipe, results = run.recipe, run.folder("results")
+    log, environment, annotations = (_notes(run.folder(name)) for name in ("log", "environment", "annotations"))
+    shown = ("sessions", "items", "steps", "steps_by_part", "funnel", "items_without_text")
+    tables = json.loads((results / "tables.json").read_text(encoding="utf-8"))
+    curves = [{"name": entry.name, "seed": entry.seed, **_notes(run.agent_folder(entry))["curves"]} for entry in recipe.entries]
+    packages = {name: importlib.metadata.version(name) for name in ("torch", "polars", "numpy")}
+    return {
+        "name": recipe.name,
+        "version": importlib.metadata.version("learec"),
+        "data": {**{key: log[key] for key in shown}, "split": recipe.data.split, "simulated": recipe.simulate is not None},
+        "evaluation": {**recipe.evaluation.model_dump(mode="json"), "n_targets": tables["n_targets"]},
+        "rows": tables["rows"],
+        "comparisons": tables["comparisons"],
+        "agent_curves": curves,
+        "environment_curves": environment.get("curves"),
+        "rewards": annotations.get("rewards"),
+        "annotations": {key: value for key, value in annotations.items() if key != "rewards"} or None,
+        "examples": json.loads((results / "examples.json").read_text(encoding="utf-8")),
+        "stages": costs(run),
+        "recipe": recipe.model_dump(mode="json"),
+        "versions": {"python": platform.python_version(), **packages},
+    }
+
+
+def costs(run: Run) -> list[dict[str, Any]]:
+    """Seconds and peak memory by stage, as far as they are here; all agents count as one stage."""
+    places = {"simulate": "raw", "prepare": "log", "adapt": "environment", "annotate": "annotations", "evaluate": "results"}
+    found = [{"stage": stage, **_cost(run.folder(name))} for stage, name in places.items() if run.has(name)]
+    agents = [_cost(run.agent_folder(entry)) for entry in run.recipe.entries]
+    trained = {"stage": "train", "seconds": sum(c["seconds"] for c in agents), "peak_mb": max(c["peak_mb"] for c in agents)}
+    return [*found[:-1], trained, *found[-1:]]
+
+
+def _cost(folder: Path) -> dict[str, float]:
+    cost: dict[str, float] = json.loads((folder / COST).read_text(encoding="utf-8"))
+    return cost
+
+
+def _notes(folder: Path) -> dict[str, Any]:
+    """What a stage noted; nothing if its folder is not here."""
+    path = folder / MANIFEST
+    notes: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["notes"] if path.exists() else {}
+    return notes
