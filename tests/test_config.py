@@ -116,6 +116,7 @@ def test_agents_may_be_compared_with_every_floor(load):
 
 def test_a_recipe_without_a_name_is_called_like_its_file(load):
     assert load(SMALL).name == "small"
+    assert load('name = "my run (2)"\n' + SMALL).name == "my run (2)"
 
 
 def test_a_recipe_cannot_be_changed_once_it_is_read(load):
@@ -133,7 +134,7 @@ def test_a_file_that_is_not_toml_is_refused_with_the_place(load, text):
 def test_a_recipe_that_is_not_there_or_is_a_folder_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.toml: no such recipe; pass the path of a \.toml file"):
         load_recipe(tmp_path / "none.toml")
-    with pytest.raises(ConfigError, match="not a TOML file"):
+    with pytest.raises(ConfigError, match=r"is a folder; pass the path of a \.toml file"):
         load_recipe(tmp_path)
 
 

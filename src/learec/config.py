@@ -19,7 +19,7 @@ from learec.errors import ConfigError
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
-Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # also the name of a folder
+Name = Annotated[str, Field(pattern=r"^[^./\\][^/\\]*$")]  # also the name of a folder
 Part = Literal["state", "reward", "augmented"]
 
 
@@ -98,7 +98,7 @@ class AnnotationsConfig(Record):
     candidates: Literal["rule", "state", "item_tokens", "item_knn"] = Field(
         "rule", description="who proposes actions; rule = item text x item-kNN"
     )
-    n_augmented: Count = Field(5, description="K, actions proposed per step")
+    n_augmented: Count = Field(3, description="K, actions proposed per step")
     margin: float = Field(
         1.0, description="kept if the reward is at most this (in standard deviations) below the logged action's"
     )
@@ -215,7 +215,9 @@ def load_recipe(path: Path) -> Recipe:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such recipe; pass the path of a .toml file, such as recipes/industrial.toml") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder; pass the path of a .toml file, such as recipes/industrial.toml") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file ({error}); mend that place and run again") from None
     shared, agents = raw.pop("agent", {}), raw.get("agents")
     if not isinstance(shared, dict):

@@ -30,8 +30,8 @@ def test_an_empty_field_takes_the_words_before_it_along():
     ]
 
 
-def test_words_before_the_first_field_and_after_the_last_stay_unless_all_is_empty():
-    assert texts("A {title} ({brand})") == ["A Drill (Bosch)", "A Bosch)", "A Drill)", "A Bosch)", ""]
+def test_words_after_the_last_field_stay_unless_all_is_empty():
+    assert texts("A {title} ({brand})") == ["A Drill (Bosch)", "Bosch)", "A Drill)", "Bosch)", ""]
 
 
 def test_a_column_of_numbers_reads_as_its_digits():

@@ -1,0 +1,109 @@
+"""The log: histories by hand, what training is allowed to see, targets."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from learec.artifacts import building
+from learec.data.log import Catalog, Log, Part, Sessions, load_log
+from learec.errors import ArtifactError
+
+ITEMS = [5, 3, 5, 2, 4, 1, 1]
+PARTS = [0, 0, 1, 2, 0, 0, 2]
+
+
+@pytest.fixture
+def sessions() -> Sessions:
+    """Three sessions: 5 3 5 2, then 4, then 1 1."""
+    return Sessions(np.array([0, 4, 5, 7]), np.array(ITEMS), np.arange(7) % 2, np.arange(7, dtype=np.float32))
+
+
+@pytest.fixture
+def log(sessions) -> Log:
+    catalog = Catalog(pl.DataFrame({"item_id": list("abcde"), "title": list("ABCDE"), "text": [""] * 5}))
+    return Log(catalog, sessions, np.array(PARTS, dtype=np.uint8), pl.Series(["u", "v", "w"]), ["view", "buy"], "digest")
+
+
+def test_every_step_knows_its_session_and_its_place_in_it(sessions):
+    assert (sessions.n_sessions, sessions.n_steps) == (3, 7)
+    assert sessions.lengths.tolist() == [4, 1, 2]
+    assert sessions.session_of.tolist() == [0, 0, 0, 0, 1, 2, 2]
+    assert sessions.step_of.tolist() == [0, 1, 2, 3, 0, 0, 1]
+
+
+def test_a_history_is_what_came_before_in_the_session_oldest_first_and_padded_on_the_right(sessions):
+    items, lengths = sessions.histories(np.array([3, 0, 1, 6]), max_length=10)
+    assert items.tolist() == [[5, 3, 5], [0, 0, 0], [5, 0, 0], [1, 0, 0]]
+    assert lengths.tolist() == [3, 0, 1, 1]
+
+
+def test_a_history_that_is_too_long_keeps_its_newest_items(sessions):
+    items, lengths = sessions.histories(np.array([3, 2]), max_length=2)
+    assert items.tolist() == [[3, 5], [5, 3]]
+    assert lengths.tolist() == [2, 2]
+
+
+def test_a_history_never_reaches_into_the_session_before(sessions):
+    items, lengths = sessions.histories(np.array([4, 5]), max_length=3)
+    assert items.tolist() == [[0], [0]]
+    assert lengths.tolist() == [0, 0]
+
+
+def test_histories_of_no_steps_have_no_rows(sessions):
+    items, lengths = sessions.histories(np.array([], dtype=np.int64), max_length=3)
+    assert items.shape == (0, 1)
+    assert lengths.shape == (0,)
+
+
+def test_select_keeps_the_steps_and_the_sessions_numbers_even_of_an_empty_one(sessions):
+    chosen = sessions.select(np.array([True, False, True, False, False, True, True]))
+    assert chosen.offsets.tolist() == [0, 2, 2, 4]
+    assert chosen.items.tolist() == [5, 5, 1, 1]
+    assert chosen.events.tolist() == [0, 0, 1, 0]
+    assert chosen.rewards.tolist() == [0, 2, 5, 6]
+
+
+def test_training_holds_no_step_of_another_part(log):
+    assert log.training.items.tolist() == [5, 3, 4, 1]
+    assert log.training.offsets.tolist() == [0, 2, 3, 4]
+    assert log.training.rewards.tolist() == [0, 1, 4, 5]
+
+
+def test_training_holds_no_held_out_step_of_a_real_log(small_log):
+    held_out = small_log.parts != Part.TRAIN
+    assert small_log.training.n_steps == (~held_out).sum()
+    for session in range(small_log.sessions.n_sessions):
+        start, stop = small_log.sessions.offsets[session : session + 2]
+        kept = small_log.training.items[slice(*small_log.training.offsets[session : session + 2])]
+        np.testing.assert_array_equal(kept, small_log.sessions.items[start:stop][~held_out[start:stop]])
+
+
+def test_targets_are_the_steps_of_a_part_that_have_a_history(log, sessions):
+    assert log.targets(Part.TEST).tolist() == [3, 6]
+    assert log.targets(Part.VALIDATION).tolist() == [2]
+    assert log.targets(Part.TRAIN).tolist() == [1]  # 0, 4 and 5 are first steps
+
+
+def test_columns_that_do_not_belong_together_are_refused():
+    with pytest.raises(ValueError, match=r"columns of different lengths: \[2, 3\]"):
+        Sessions(np.array([0, 2]), np.array([1, 2, 3]), np.zeros(2), np.zeros(2, dtype=np.float32))
+
+
+def test_the_catalog_counts_items_from_one_and_keeps_zero_for_padding(log):
+    assert log.catalog.n_items == 5
+    assert log.catalog.numbers == {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}
+    assert (log.catalog.ids[0], log.catalog.titles[0], log.catalog.titles[2]) == ("", "", "B")
+
+
+def test_blocks_hold_every_session_once_and_in_order(sessions):
+    assert [block.tolist() for block in sessions.blocks(np.array([2, 0, 1]), 2)] == [[2, 0], [1]]
+
+
+def test_a_log_whose_file_was_changed_is_not_opened(small_log, tmp_path):
+    from learec.artifacts import request_for
+
+    with building(tmp_path / "log", request_for("log", {}, {}), {"events": ["view"]}) as partial:
+        np.save(partial / "items.npy", np.array(ITEMS))
+    np.save(tmp_path / "log" / "items.npy", np.array(ITEMS[::-1]))
+    with pytest.raises(ArtifactError, match=r"items\.npy: damaged .* run `learec prepare RECIPE`"):
+        load_log(tmp_path / "log")

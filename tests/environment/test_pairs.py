@@ -1,0 +1,106 @@
+"""Pairs: sampled actions are ones the user has not taken, as often as the setting says; users held out stay out."""
+
+import numpy as np
+import torch
+
+from learec.config import EnvironmentConfig
+from learec.data.log import Sessions
+from learec.data.windows import windows_of
+from learec.environment.adapt import lora_targets, split_users
+from learec.environment.pairs import NegativeSampler, pair_batches
+from learec.environment.reward_model import RewardModel, reward_loss
+from learec.environment.standardise import Standardise
+from learec.environment.state_model import StateModel, state_loss
+
+
+def sessions_of(*rows):
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    items = np.concatenate(rows)
+    return Sessions(offsets, items, np.zeros(len(items), int), np.ones(len(items), np.float32))
+
+
+def test_negatives_are_items_that_the_user_never_took():
+    training = sessions_of([1, 2, 3, 4], [5, 6, 1])
+    windows = windows_of(training, np.arange(2), 10)
+    sampler = NegativeSampler(training, 6, EnvironmentConfig(n_negatives=40, negatives="uniform"))
+    negatives = sampler.sample(windows, 0)
+    assert set(np.unique(negatives[0])) <= {0, 5, 6}
+    assert set(np.unique(negatives[1])) <= {0, 2, 3, 4}
+    assert not negatives[:, 0].any()  # a session's first step has no history to be judged in
+
+
+def test_popular_negatives_follow_the_counts_of_training_events():
+    training = sessions_of([1, 1, 1, 2], [3, 4])
+    sampler = NegativeSampler(training, 4, EnvironmentConfig(n_negatives=3000, negatives="popular"))
+    drawn = sampler.sample(windows_of(training, np.array([1]), 10), 0)[0, 1]
+    counts = np.bincount(drawn, minlength=5)
+    assert 2.5 < counts[1] / counts[2] < 3.6
+
+
+def test_users_held_out_are_never_trained_on():
+    training = sessions_of(*[[1, 2, 3]] * 100)
+    split = split_users(training, EnvironmentConfig(users=0.3, held_out_users=50), 0)
+    used, held_out = (set(training.session_of[part.steps[part.steps >= 0]]) for part in (split.training, split.held_out))
+    assert not used & held_out
+    assert (len(used), len(held_out)) == (30, 50)
+
+
+def test_with_all_users_a_fifth_is_still_held_out():
+    split = split_users(sessions_of(*[[1, 2]] * 100), EnvironmentConfig(users=1.0), 0)
+    assert (len(split.training.items), len(split.held_out.items)) == (80, 20)
+
+
+def test_batches_hold_every_window_once_within_the_budget():
+    training = sessions_of(*[[1, 2, 3, 4, 5][: 2 + n % 4] for n in range(40)])
+    sampler = NegativeSampler(training, 9, EnvironmentConfig())
+    batches = pair_batches(windows_of(training, np.arange(40), 10), sampler, 30, 0, shuffle=True)
+    steps = np.concatenate([batch.windows.steps[batch.windows.steps >= 0] for batch in batches])
+    assert sorted(steps) == list(range(training.n_steps))
+    assert all((batch.windows.lengths.sum() + (batch.negatives > 0).sum()) <= 30 for batch in batches)
+
+
+def test_before_training_the_state_is_the_content_rule_and_the_reward_its_similarity():
+    hidden, skip = torch.randn(5, 7), torch.nn.functional.normalize(torch.randn(5, 4), dim=-1)
+    torch.testing.assert_close(StateModel(7, 4, 0.8)(hidden, skip), skip)
+    model = RewardModel(7)
+    torch.testing.assert_close(model(hidden, torch.arange(5.0)), model.scale * torch.arange(5.0))
+
+
+def test_the_skip_connection_is_a_decayed_sum_of_what_came_before():
+    training = sessions_of([1, 2, 1])
+    vectors = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    skip = StateModel(3, 2, 0.5).skip(windows_of(training, np.array([0]), 10), vectors)[0]
+    wanted = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 1.0]])
+    torch.testing.assert_close(skip, torch.nn.functional.normalize(wanted, dim=-1))
+
+
+def test_padding_is_no_possible_action_of_the_state_model():
+    logits = StateModel(3, 2, 0.5).logits(torch.ones(1, 2), torch.ones(4, 2), torch.zeros(4))
+    assert logits[0, 0] == -torch.inf and torch.isfinite(logits[0, 1:]).all()
+
+
+def test_state_and_reward_loss_by_hand():
+    assert abs(state_loss(torch.tensor([[-torch.inf, 0.0, 0.0]]), torch.tensor([1])).item() - np.log(2)) < 1e-6
+    # differences 0 and ln 3: -log sigmoid = ln 2 and ln(4/3)
+    loss = reward_loss(torch.tensor([1.0, np.log(3)]), torch.tensor([[1.0], [0.0]]))
+    assert abs(loss.item() - (np.log(2) + np.log(4 / 3)) / 2) < 1e-6
+
+
+def test_standardised_hidden_vectors_have_about_unit_length_and_no_mean():
+    sample = torch.randn(4000, 16) * torch.logspace(0, 3, 16) + 50
+    standardise = Standardise(16)
+    standardise.measure(sample)
+    out = standardise(sample)
+    assert out.mean(0).abs().max() < 1e-4
+    assert abs(out.norm(dim=1).pow(2).mean().item() - 1) < 1e-3
+
+
+def test_only_the_last_layers_are_adapted():
+    from transformers import LlamaConfig, LlamaModel
+
+    config = LlamaConfig(
+        vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=4, num_attention_heads=2, num_key_value_heads=1
+    )
+    names = lora_targets(LlamaModel(config), 1)
+    assert len(names) == 7 and all(name.startswith("layers.3.") for name in names)
+    assert len(lora_targets(LlamaModel(config), 99)) == 28

@@ -1,0 +1,65 @@
+"""What the README tells people to type works when it is typed, on a log of the kind that it describes."""
+
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [line for kind, block in BLOCKS if not kind for line in block.splitlines() if re.match(r"(make|learec) ", line)]
+NAMES = ["Drill", "Saw", "Hammer", "Lamp", "Kettle", "Pan"]
+
+
+def write_shop(folder: Path) -> None:
+    """clicks.csv and products.csv with the columns that the README's recipe names; some fields are empty."""
+    rng = random.Random(0)
+    products = ["sku,name,maker,department"]
+    for number in range(30):
+        name = f"{rng.choice(['Red', 'Blue', 'Old'])} {rng.choice(NAMES)} {number}"
+        maker = rng.choice(["Bosch", "Acme", ""])
+        products.append(f"sku-{number},{name},{maker},{rng.choice(['Tools', 'Kitchen'])}")
+    clicks = ["visitor,sku,when,kind"]
+    for visitor in range(60):
+        for step, number in enumerate(rng.sample(range(30), rng.randint(4, 8))):
+            kind = rng.choice(["view", "view", "purchase"])
+            clicks.append(f"v{visitor},sku-{number},2026-01-{1 + visitor % 28:02d}T10:{step:02d}:00,{kind}")
+    (folder / "products.csv").write_text("\n".join(products) + "\n")
+    (folder / "clicks.csv").write_text("\n".join(clicks) + "\n")
+
+
+def test_the_readme_starts_with_the_two_commands():
+    assert [command.split("#")[0].strip() for command in COMMANDS[:2]] == ["make demo", "make test"]
+
+
+@pytest.mark.parametrize("target", re.findall(r"\bmake (\w+)", README))
+def test_every_make_target_named_exists(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)\)", README))))
+def test_every_file_linked_exists(path):
+    assert (ROOT / path).exists()
+
+
+def test_the_shop_recipe_and_its_commands_run_as_printed(tmp_path):
+    write_shop(tmp_path)
+    recipe = next(block for kind, block in BLOCKS if kind == "toml")
+    (tmp_path / re.match(r"# (\S+)", recipe).group(1)).write_text(recipe)
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "learec").write_text(f"#!/bin/sh\nexec {sys.executable} -c 'from learec.cli import main; main()' \"$@\"\n")
+    (bin_folder / "learec").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+    environment.pop("LEAREC_DATA", None)
+    ran = [command for command in COMMANDS if "shop" in command]
+    assert len(ran) >= 2
+    for command in ran:
+        done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert "sku-" in done.stdout
