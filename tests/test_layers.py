@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "artifacts": FOUNDATION,
     "progress": FOUNDATION,
     "fit": FOUNDATION,
+    "run": FOUNDATION | {"data"},
     "data": FOUNDATION,
     "models": set(),
     "environment": FOUNDATION | {"data", "fit"},

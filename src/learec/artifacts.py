@@ -156,18 +156,17 @@ def building(folder: Path, request: Request, notes: dict[str, Any]) -> Iterator[
         partial.mkdir(parents=True)
         write_text(partial / REQUEST, request.as_json())
     yield partial
-    shutil.rmtree(partial / SCRATCH, ignore_errors=True)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     write_text(partial / COST, json.dumps({"seconds": round(time.monotonic() - start, 1), "peak_mb": round(peak_mb)}))
     own = {REQUEST, MANIFEST, COST, f"{MANIFEST}{UNFINISHED}"}
-    names = sorted(str(p.relative_to(partial)) for p in partial.rglob("*") if p.is_file() and p.name not in own)
+    paths = [path.relative_to(partial) for path in partial.rglob("*") if path.is_file() and path.name not in own]
+    names = sorted(str(path) for path in paths if path.parts[0] != SCRATCH)
     manifest = Manifest(request, {name: file_digest(partial / name) for name in names}, notes)
     for name in names:
         _sync(partial / name)
     body = {**json.loads(request.as_json()), "files": manifest.files, "notes": notes}
     write_text(partial / MANIFEST, json.dumps(body, indent=2, sort_keys=True, allow_nan=False) + "\n")
-    (partial / REQUEST).unlink()
-    _replace(partial, folder)
+    finish_interrupted(folder)
 
 
 def partial_folder(folder: Path) -> Path:
@@ -176,9 +175,11 @@ def partial_folder(folder: Path) -> Path:
 
 
 def finish_interrupted(folder: Path) -> None:
-    """Put a finished artifact in its place if the process was killed between writing it and renaming it."""
+    """Put an artifact in its place whose manifest is written: all its files are, even if the process was killed since."""
     partial = partial_folder(folder)
-    if (partial / MANIFEST).exists() and not (partial / REQUEST).exists():
+    if (partial / MANIFEST).exists():
+        shutil.rmtree(partial / SCRATCH, ignore_errors=True)
+        (partial / REQUEST).unlink(missing_ok=True)
         _replace(partial, folder)
 
 

@@ -137,6 +137,8 @@ class AgentConfig(Record):
     def _parts_have_a_use(self) -> "AgentConfig":
         if self.objective == "supervised" and set(self.lea) - {"augmented"}:
             raise ValueError('lea state and reward reach the critic only; with objective supervised use lea = ["augmented"]')
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)} name one seed twice")
         if self.hidden_size % self.n_heads:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of n_heads {self.n_heads}")
         return self

@@ -10,7 +10,7 @@ from learec.agents.objectives import objective_for
 from learec.agents.train import Learner, train
 from learec.annotations.table import Annotations
 from learec.artifacts import SCRATCH, partial_folder
-from learec.config import AgentConfig
+from learec.config import AgentConfig, AgentEntry
 from learec.data.log import Sessions
 
 SMALL = {"hidden_size": 16, "n_layers": 1, "batch_size": 16, "max_length": 10}
@@ -138,7 +138,8 @@ def test_the_bootstrap_never_picks_padding(small_log):
 
 def run_training(small_log, folder, quiet, validate, **settings):
     config = AgentConfig(**{**SMALL, "objective": "snqn", "epochs": 4, **settings})
-    return train(config, 0, small_log, None, folder, name="x", device="cpu", reporter=quiet, validate=validate)
+    entry = AgentEntry("x", 0, config)
+    return train(entry, small_log, None, folder, device="cpu", reporter=quiet, validate=validate)
 
 
 class StoppedHereError(Exception):
