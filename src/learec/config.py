@@ -118,20 +118,20 @@ class AgentConfig(Record):
     hidden_size: Count = 64
     n_layers: Count = 2
     n_heads: Count = 1
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     max_length: Annotated[int, Field(ge=2)] = 50
     batch_size: Count = Field(128, description="sessions in a batch")
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     epochs: Count = 200
-    patience: Count = Field(10, description="epochs without a better validation NDCG@10 before training stops")
+    patience: Count = Field(6, description="epochs without a better validation NDCG@10 before training stops")
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.5
     n_negatives: Count = 10
     negative_reward: float = 0.0
     q_weight: Positive = Field(1.0, description="weight of all Q losses")
     target_rate: Share = Field(0.01, description="how far the target network moves towards the trained one at each update")
     reward_mix: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="LE reward against the event's own reward")
-    augmented_weight: Positive = Field(0.5, description="weight of the losses on augmented actions")
+    augmented_weight: Positive = Field(1.0, description="weight of the losses on augmented actions")
 
     @model_validator(mode="after")
     def _parts_have_a_use(self) -> "AgentConfig":

@@ -129,7 +129,7 @@ def test_one_changed_agent_setting_trains_that_agent_again_and_nothing_before_it
         path.parts[0] if path.parts[0] != "agents" else path.parts[1] for path, data in after.items() if before.get(path) != data
     }
     assert changed == {"sasrec", "results"}
-    assert "dropout was 0.3 and is now 0.1" in done.stdout
+    assert "dropout was 0.5 and is now 0.1" in done.stdout
     assert (tmp_path / "copy/runs/small/agents/sasrec/seed-0/manifest.json").exists()
 
 
