@@ -46,7 +46,7 @@ def _run(recipe: Path, data: Path | None, folder: Path | None, device: str) -> R
 def _check_device(device: str) -> None:
     if device == "cpu":
         return
-    import torch  # noqa: PLC0415
+    import torch
 
     try:
         torch.empty(0, device=device)
@@ -137,10 +137,10 @@ def recommend(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Recommend items after a history: ids, titles, scores. Needs log/ and an agent only, no language model."""
-    from learec.serving.recommender import Recommender, choose_agent, masks_seen  # noqa: PLC0415
+    from learec.serving.recommender import Recommender, choose_agent
 
     chosen = choose_agent(run_folder, agent)
-    recommender = Recommender.load(chosen, run_folder / "log", masks_seen(run_folder))
+    recommender = Recommender.load(chosen, run_folder / "log")
     ids = [part.strip() for part in history.split(",") if part.strip()]
     found = recommender.recommend(ids, k)
     if as_json:
@@ -164,31 +164,38 @@ def _plain(text: str) -> str:
 def _print_results(job: Run) -> None:
     tables: dict[str, Any] = json.loads((job.folder("results") / "tables.json").read_text(encoding="utf-8"))
     config = job.recipe.evaluation
-    seen = "items of the history are not ranked (seen masked)" if config.mask_seen else "items of the history are ranked too"
+    seen = "seen items masked" if config.mask_seen else "seen items not masked"
     console = job.reporter.console
-    title = f"{job.recipe.name}: test part, {tables['n_targets']['test']:,} targets, full ranking, {seen}"
-    table = Table(box=None, header_style="bold", title_justify="left", title=title)
+    title = f"{job.recipe.name}: test part, {tables['n_targets']['test']:,} targets, full ranking; {seen}"
+    job.reporter.say(f"\n{title}")
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     metrics = list(tables["rows"][0]["metrics"])
     main = "NDCG@10" if "NDCG@10" in metrics else metrics[-1]
-    for heading in ("", "seeds", *metrics, f"95 % interval of {main}"):
-        table.add_column(heading, justify="left" if not heading else "right")
+    for heading in ("", *metrics, "95 % of", "seeds"):
+        heading = f"{heading} {main}" if heading == "95 % of" else heading
+        table.add_column(heading.replace("NDCG", "N").replace("HR", "H") if console.width < 100 else heading, no_wrap=True)
     for row in tables["rows"]:
-        cells = [f"{row['metrics'][name]['mean']:.4f}" for name in metrics]
-        interval = f"{row['metrics'][main]['low']:.4f} to {row['metrics'][main]['high']:.4f}"
-        table.add_row(row["name"], str(row["seeds"]) if row["kind"] == "agent" else "", *cells, interval)
+        cells = [_decimals(row["metrics"][name]["mean"]) for name in metrics]
+        interval = f"{_decimals(row['metrics'][main]['low'])} to {_decimals(row['metrics'][main]['high'])}"
+        table.add_row(row["name"], *cells, interval, str(row["seeds"]) if row["kind"] == "agent" else "")
     console.print(table)
     for pair in tables["comparisons"]:
         interval = f"({pair['low']:+.4f} to {pair['high']:+.4f})"
-        job.reporter.say(f"{pair['new']} - {pair['base']}: {pair['metric']} {pair['difference']:+.4f} {interval}")
+        job.reporter.say(f"{pair['new']} against {pair['base']}: {pair['metric']} {pair['difference']:+.4f} {interval}")
     minutes = ", ".join(f"{cost['stage']} {cost['seconds'] / 60:.1f}" for cost in costs(job))
     job.reporter.say(f"minutes: {minutes}")
     if (job.folder("report") / "report.html").exists():
         job.reporter.say(f"report: {job.folder('report') / 'report.html'}")
 
 
+def _decimals(value: float) -> str:
+    """.0841: four places, without the zero that they all begin with."""
+    return f"{value:.4f}".removeprefix("0")
+
+
 def _print_sample(job: Run) -> None:
     """Five recommendations for the newest history of a test session, chosen by the recipe's seed."""
-    from learec.data.log import Part, load_log  # noqa: PLC0415
+    from learec.data.log import Part, load_log
 
     log = load_log(job.folder("log"))
     targets = log.targets(Part.TEST)

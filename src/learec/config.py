@@ -151,6 +151,7 @@ class AgentEntry:
     name: str
     seed: int
     config: AgentConfig
+    mask_seen: bool = True  # whether the validation that stops training ranks items of the history
 
     @property
     def column(self) -> str:
@@ -184,7 +185,8 @@ class Recipe(Record):
     @property
     def entries(self) -> list[AgentEntry]:
         """Every agent with every seed."""
-        return [AgentEntry(name, seed, config) for name, config in self.agents.items() for seed in config.seeds]
+        mask_seen = self.evaluation.mask_seen
+        return [AgentEntry(name, seed, config, mask_seen) for name, config in self.agents.items() for seed in config.seeds]
 
     @model_validator(mode="after")
     def _compared_agents_exist(self) -> "Recipe":

@@ -7,6 +7,8 @@ annotate -> annotations/   from log/ and environment/
 train    -> agents/NAME/seed-S/   from log/ and, where the agent reads them, annotations/
 evaluate -> results/       from log/, annotations/ and all agents
 report   -> report/        from results/ and what every stage noted
+
+A stage imports what it needs when it runs, so that `learec --help` is quick and serving needs no language model library.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,9 +23,9 @@ def simulate_stage(run: Run) -> bool:
     """Write the simulated log, if the recipe asks for one."""
     if run.recipe.simulate is None:
         return False
-    import numpy as np  # noqa: PLC0415 (a stage imports what it needs when it runs, so that `--help` is quick)
+    import numpy as np
 
-    from learec.data.simulate import simulate  # noqa: PLC0415
+    from learec.data.simulate import simulate
 
     folder, config = run.folder("raw"), run.recipe.simulate
     request = request_for("raw", config, {}, seed=run.recipe.seed)
@@ -39,7 +41,7 @@ def simulate_stage(run: Run) -> bool:
 
 def prepare_stage(run: Run) -> bool:
     """From files to a log."""
-    from learec.data.prepare import log_request, prepare  # noqa: PLC0415
+    from learec.data.prepare import log_request, prepare
 
     recipe, folder = run.recipe, run.folder("log")
     if _up_to_date(run, folder, log_request(recipe.data, recipe.seed, run.data_folder), "prepare"):
@@ -48,16 +50,14 @@ def prepare_stage(run: Run) -> bool:
     for row in notes["funnel"]:
         run.reporter.say(f"  {row['step']}: {row['events']:,} events, {row['users']:,} users, {row['items']:,} items")
     if notes["items_without_text"]:
-        run.reporter.say(
-            f"  {notes['items_without_text']:,} of {notes['items']:,} items have no text and get the mean item token"
-        )
+        run.reporter.say(f"  {notes['items_without_text']:,} of {notes['items']:,} items have no text")
     return True
 
 
 def adapt_stage(run: Run) -> bool:
     """From a log to an environment: the only stage that trains a language model."""
-    from learec.environment.adapt import adapt, environment_request  # noqa: PLC0415
-    from learec.evaluation.evaluate import mean_metrics  # noqa: PLC0415
+    from learec.environment.adapt import adapt, environment_request
+    from learec.evaluation.evaluate import mean_metrics
 
     recipe, folder = run.recipe, run.folder("environment")
     request = environment_request(recipe.environment, recipe.seed, require_log(run))
@@ -70,9 +70,9 @@ def adapt_stage(run: Run) -> bool:
 
 def annotate_stage(run: Run) -> bool:
     """From an environment to one row per training step."""
-    from learec.annotations.annotate import annotate, annotations_request  # noqa: PLC0415
-    from learec.environment.adapt import environment_request  # noqa: PLC0415
-    from learec.environment.environment import load_environment  # noqa: PLC0415
+    from learec.annotations.annotate import annotate, annotations_request
+    from learec.environment.adapt import environment_request
+    from learec.environment.environment import load_environment
 
     recipe, folder = run.recipe, run.folder("annotations")
     log_digest = require_log(run)
@@ -88,20 +88,18 @@ def annotate_stage(run: Run) -> bool:
 
 def train_stage(run: Run, only: str | None = None) -> bool:
     """Every agent of the recipe, every seed; or only the seeds of one agent."""
-    from learec.agents.train import agent_request, train  # noqa: PLC0415
-    from learec.annotations.table import load_annotations  # noqa: PLC0415
-    from learec.data.log import Part  # noqa: PLC0415
-    from learec.evaluation.evaluate import mean_metrics, measured_ranks  # noqa: PLC0415
+    from learec.agents.train import agent_request, train
+    from learec.annotations.table import load_annotations
+    from learec.data.log import Part
+    from learec.evaluation.evaluate import mean_metrics, measured_ranks
 
     log_digest = require_log(run)
     annotations_digest = require_annotations(run, log_digest) if run.needs_annotations else None
     log, mask_seen = open_log(run), run.recipe.evaluation.mask_seen
     made = False
     for entry in run.recipe.entries:
-        folder = run.agent_folder(entry)
-        if only not in (None, entry.name) or _up_to_date(
-            run, folder, agent_request(entry, log_digest, annotations_digest), entry.column
-        ):
+        folder, request = run.agent_folder(entry), agent_request(entry, log_digest, annotations_digest)
+        if only not in (None, entry.name) or _up_to_date(run, folder, request, entry.column):
             continue
         annotations = load_annotations(run.folder("annotations")) if entry.config.lea else None
         train(
@@ -114,9 +112,9 @@ def train_stage(run: Run, only: str | None = None) -> bool:
 
 def evaluate_stage(run: Run) -> bool:
     """Ranks, tables and examples of all agents and floors."""
-    from learec.agents.train import agent_request  # noqa: PLC0415
-    from learec.annotations.table import load_annotations  # noqa: PLC0415
-    from learec.evaluation.evaluate import evaluate, results_request  # noqa: PLC0415
+    from learec.agents.train import agent_request
+    from learec.annotations.table import load_annotations
+    from learec.evaluation.evaluate import evaluate, results_request
 
     recipe, folder = run.recipe, run.folder("results")
     log_digest = require_log(run)
@@ -137,9 +135,9 @@ def evaluate_stage(run: Run) -> bool:
 
 def _contestants(run: Run, log: Any, annotations: Any) -> list[Any]:
     """All floors and all agents, ready to score."""
-    from learec.agents.agent import load_agent  # noqa: PLC0415
-    from learec.evaluation.baselines import DESCRIPTIONS, floors  # noqa: PLC0415
-    from learec.evaluation.evaluate import Contestant  # noqa: PLC0415
+    from learec.agents.agent import load_agent
+    from learec.evaluation.baselines import DESCRIPTIONS, floors
+    from learec.evaluation.evaluate import Contestant
 
     vectors = annotations.item_vectors if annotations else None
     found = floors(run.recipe.evaluation, log.training, log.catalog.n_items, vectors)
@@ -154,7 +152,7 @@ def _contestants(run: Run, log: Any, annotations: Any) -> list[Any]:
 
 def report_stage(run: Run) -> bool:
     """The page that shows it all."""
-    from learec.evaluation.report import write_report  # noqa: PLC0415
+    from learec.evaluation.report import write_report
 
     folder = run.folder("report")
     request = request_for("report", {"name": run.recipe.name}, {"results": run.digest("results", "results", "evaluate")})

@@ -69,7 +69,7 @@ def check_folder(folder: Path) -> None:
 
 def open_log(run: Run) -> Any:
     """The run's log, checked."""
-    from learec.data.log import load_log  # noqa: PLC0415
+    from learec.data.log import load_log
 
     return load_log(run.folder("log"))
 

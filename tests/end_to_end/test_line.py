@@ -79,7 +79,7 @@ def test_a_run_makes_every_artifact_and_prints_the_table(whole):
     assert made == {"raw", "log", "environment", "annotations", "agents/sasrec/seed-0", "agents/lea/seed-0", "results", "report"}
     for name in ("popularity", "last_item", "item_knn", "content_knn", "rule", "sasrec", "lea"):
         assert name in printed
-    assert "seen masked" in printed
+    assert "seen items masked" in printed
     assert "report.html" in printed
 
 

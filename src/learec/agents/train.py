@@ -28,7 +28,7 @@ def agent_request(entry: AgentEntry, log_digest: str, annotations_digest: str | 
     parents = {"log": log_digest}
     if entry.config.lea and annotations_digest is not None:
         parents["annotations"] = annotations_digest
-    return request_for("agent", settings, parents, seed=entry.seed)
+    return request_for("agent", settings, parents, seed=entry.seed, mask_seen=entry.mask_seen)
 
 
 def train(

@@ -83,7 +83,7 @@ def split_users(training: Sessions, config: EnvironmentConfig, seed: int) -> Spl
 def _train(
     environment: Environment, split: Split, log: Log, seed: int, folder: Path, reporter: Reporter, measure: Measure
 ) -> Curves:
-    from peft import LoraConfig, get_peft_model  # noqa: PLC0415 (heavy)
+    from peft import LoraConfig, get_peft_model
 
     config = environment.config
     torch.manual_seed(derived_seed("lora", seed))
@@ -196,7 +196,7 @@ def _validate(environment: Environment, batches: list[PairBatch], measure: Measu
 
 def _save(environment: Environment, folder: Path) -> None:
     """Weights as safetensors, LoRA's settings as JSON in peft's own names."""
-    from peft import get_peft_model_state_dict  # noqa: PLC0415 (heavy)
+    from peft import get_peft_model_state_dict
 
     decoder: Any = environment.decoder
     save_file({k: v.contiguous() for k, v in get_peft_model_state_dict(decoder).items()}, folder / "adapter_model.safetensors")

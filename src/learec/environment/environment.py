@@ -129,7 +129,7 @@ def candidates_of(windows: Windows, candidates: Ints) -> Ints:
 
 def load_environment(folder: Path, device: str) -> tuple[Environment, str]:
     """Open an environment/ folder after checking it; also its digest. LoRA weights are merged: no cost per token."""
-    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict  # noqa: PLC0415 (heavy, and only here and in adapt)
+    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
     manifest = read_manifest(folder, "environment", MAKE_WITH)
     check_files(folder, manifest, MAKE_WITH)

@@ -86,7 +86,7 @@ def load_llm(config: EnvironmentConfig, device: str) -> LLM:
 
 def _transformers() -> Any:
     try:
-        import transformers  # noqa: PLC0415 (heavy, and absent where agents only serve)
+        import transformers
     except ImportError:
         raise ConfigError(
             "adapt and annotate need transformers, which is not installed; run `pip install 'learec[adapt]'`"

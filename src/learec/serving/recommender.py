@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from learec.agents.agent import Agent, load_agent
-from learec.artifacts import read_manifest
 from learec.data.log import Catalog, load_log
 from learec.errors import ArtifactError, ConfigError, DataError
 
@@ -35,13 +34,13 @@ class Recommender:
         self.agent, self.catalog, self.mask_seen = agent, catalog, mask_seen
 
     @classmethod
-    def load(cls, agent_folder: Path, log_folder: Path, mask_seen: bool = True) -> "Recommender":
-        """From the folders of an agent and of the log it was trained on."""
+    def load(cls, agent_folder: Path, log_folder: Path) -> "Recommender":
+        """From the folders of an agent and of the log it was trained on. Seen items are masked as they were in training."""
         agent, manifest = load_agent(agent_folder, "cpu")
         log = load_log(log_folder)
         if manifest.request.parents["log"] != log.digest:
             raise ArtifactError(f"{agent_folder}: was trained on another log than {log_folder}; run `learec train RECIPE`")
-        return cls(agent, log.catalog, mask_seen)
+        return cls(agent, log.catalog, bool(manifest.request.config["mask_seen"]))
 
     def recommend(self, history: Sequence[str], k: int = 10) -> list[Recommendation]:
         """The k best items after a history of item ids, oldest first. Raises DataError for an id that is not known."""
@@ -84,13 +83,6 @@ def choose_agent(run_folder: Path, name: str | None) -> Path:
         return match
     scores = _validation_scores(run_folder)
     return by_name[max(by_name, key=lambda key: scores.get(key, -1.0))]
-
-
-def masks_seen(run_folder: Path) -> bool:
-    """Whether the run was evaluated with items of the history masked; true where it was not evaluated."""
-    if not (run_folder / "results" / "manifest.json").exists():
-        return True
-    return bool(read_manifest(run_folder / "results", "results", "learec evaluate RECIPE").request.config["mask_seen"])
 
 
 def _validation_scores(run_folder: Path) -> dict[str, float]:
