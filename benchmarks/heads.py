@@ -97,7 +97,9 @@ def train_heads(training: Hidden, held_out: Hidden, vectors: Tensor, log_popular
         rank = (logits >= logits.gather(1, held_out.actions[:, None])).sum(1).numpy()
         return {
             "state_loss": round(state_loss(logits, held_out.actions).item(), 4),
-            "reward_loss": round(reward_loss(positive, negative[:, None]).item(), 4),
+            "reward_loss": round(
+                reward_loss(positive, negative[:, None], torch.ones(len(positive), 1, dtype=torch.bool)).item(), 4
+            ),
             "pairwise_accuracy": round((positive > negative).float().mean().item(), 4),
             "ndcg@10": round(mean_metrics(rank)["NDCG@10"], 4),
         }
@@ -107,7 +109,9 @@ def train_heads(training: Hidden, held_out: Hidden, vectors: Tensor, log_popular
         for index in torch.randperm(len(training.actions)).split(BATCH):
             part = training.rows(index)
             logits, positive, negative = score(part)
-            loss = state_loss(logits, part.actions) + reward_loss(positive, negative[:, None])
+            loss = state_loss(logits, part.actions) + reward_loss(
+                positive, negative[:, None], torch.ones(len(positive), 1, dtype=torch.bool)
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -19,6 +19,8 @@ from learec.line import STAGES, train_stage, walk
 from learec.progress import Reporter
 from learec.run import Run, check_folder, costs
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     help="learec: a language model as an environment for recommenders. Start with `learec demo`.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -170,7 +172,7 @@ def _print_results(job: Run) -> None:
     job.reporter.say(f"\n{title}")
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     metrics = list(tables["rows"][0]["metrics"])
-    main = "NDCG@10" if "NDCG@10" in metrics else metrics[-1]
+    main = tables["main_metric"]
     for heading in ("", *metrics, "95 % of", "seeds"):
         heading = f"{heading} {main}" if heading == "95 % of" else heading
         table.add_column(heading.replace("NDCG", "N").replace("HR", "H") if console.width < 100 else heading, no_wrap=True)
@@ -182,6 +184,11 @@ def _print_results(job: Run) -> None:
     for pair in tables["comparisons"]:
         interval = f"({pair['low']:+.4f} to {pair['high']:+.4f})"
         job.reporter.say(f"{pair['new']} against {pair['base']}: {pair['metric']} {pair['difference']:+.4f} {interval}")
+    if tables["unreachable"]:
+        job.reporter.say(
+            f"{tables['unreachable']:.1%} of the targets repeat an item of the history, which is masked: nobody can hit them "
+            "(drop repeats in [data], or set mask_seen = false)"
+        )
     minutes = ", ".join(f"{cost['stage']} {cost['seconds'] / 60:.1f}" for cost in costs(job))
     job.reporter.say(f"minutes: {minutes}")
     if (job.folder("report") / "report.html").exists():
@@ -218,6 +225,7 @@ def main() -> None:
     except OSError as error:
         print(f"error: {error.filename or 'disk'}: {error.strerror or error}; earlier artifacts are intact", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as done:
+        if done.code == INTERRUPTED:  # typer turns Ctrl-C into it
+            print("stopped; run the same command again to go on", file=sys.stderr)
+        raise

@@ -20,7 +20,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[^./\\][^/\\]*$")]  # also the name of a folder
-Part = Literal["state", "reward", "augmented"]
+LeaColumn = Literal["state", "reward", "augmented"]
 
 
 class Record(BaseModel):
@@ -66,7 +66,9 @@ class EnvironmentConfig(Record):
 
     llm: str = Field("smollm2", description="smollm2, a local Hugging Face folder, or a hub id")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    prompt: str = Field("One customer's choices, in order:", description="read before every history")
+    prompt: Annotated[str, Field(min_length=1)] = Field(
+        "One customer's choices, in order:", description="read before every history"
+    )
     max_text_tokens: Count = Field(64, description="an item's text is cut to so many tokens")
     item_tokens: Literal["mean", "trained"] = Field(
         "mean", description="mean of the text's token embeddings, or trained from there to generate the text"
@@ -112,7 +114,7 @@ class AgentConfig(Record):
 
     encoder: Literal["sasrec", "gru4rec"] = "sasrec"
     objective: Literal["supervised", "snqn"] = "supervised"
-    lea: tuple[Part, ...] = Field((), description="annotation columns used: state, reward, augmented")
+    lea: tuple[LeaColumn, ...] = Field((), description="annotation columns used: state, reward, augmented")
     placebo: bool = Field(False, description="shuffle the annotation columns first: a control of the same size")
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     hidden_size: Count = 64
@@ -137,6 +139,8 @@ class AgentConfig(Record):
     def _parts_have_a_use(self) -> "AgentConfig":
         if self.objective == "supervised" and set(self.lea) - {"augmented"}:
             raise ValueError('lea state and reward reach the critic only; with objective supervised use lea = ["augmented"]')
+        if self.placebo and not self.lea:
+            raise ValueError("placebo shuffles the columns that lea names, and lea is empty; name them or drop placebo")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} name one seed twice")
         if self.hidden_size % self.n_heads:

@@ -77,7 +77,7 @@ def fit(task: Task[B], plan: Plan, *, folder: Path, reporter: Reporter, descript
         measures = task.validate()
         curves.measures.append(measures)
         value = next(iter(measures.values()), 0.0)
-        if keep_last or value > curves.best:
+        if keep_last or not best or value > curves.best:
             curves.best, curves.best_epoch = value, curves.epochs_done
             best = {name: tensor.detach().clone() for name, tensor in learner.items()}
         _checkpoint(store, learner, best, optimizer, curves)
@@ -110,7 +110,7 @@ def _epoch(task: Task[B], plan: Plan, epoch: int) -> dict[str, float]:
         for name, value in values.items():
             if not math.isfinite(value):
                 raise LearecError(
-                    f"loss {name!r} is {value} in epoch {epoch}, batch {number}; the last good checkpoint is kept: "
+                    f"loss {name!r} is {value} in epoch {epoch}, batch {number}; the checkpoint before it is kept; "
                     "lower learning_rate in the recipe and run again"
                 )
             totals[name] = totals.get(name, 0.0) + value / len(batches)

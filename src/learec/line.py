@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from learec.artifacts import MANIFEST, Request, building, finish_interrupted, is_current, request_for, require, stored_request
-from learec.run import Run, open_log, report_data, require_annotations, require_log
+from learec.run import Run, open_log, report_data, require_annotations, require_environment, require_log
 
 
 def simulate_stage(run: Run) -> bool:
@@ -71,16 +71,14 @@ def adapt_stage(run: Run) -> bool:
 def annotate_stage(run: Run) -> bool:
     """From an environment to one row per training step."""
     from learec.annotations.annotate import annotate, annotations_request
-    from learec.environment.adapt import environment_request
     from learec.environment.environment import load_environment
 
     recipe, folder = run.recipe, run.folder("annotations")
     log_digest = require_log(run)
-    wanted = environment_request(recipe.environment, recipe.seed, log_digest)
-    environment_digest = require(run.folder("environment"), wanted, run.make_with("adapt")).digest
-    if _up_to_date(run, folder, annotations_request(recipe.annotations, log_digest, environment_digest), "annotate"):
+    digest = require_environment(run, log_digest)
+    if _up_to_date(run, folder, annotations_request(recipe.annotations, log_digest, digest), "annotate"):
         return False
-    environment, digest = load_environment(run.folder("environment"), run.options.device)
+    environment = load_environment(run.folder("environment"), run.options.device)
     notes = annotate(recipe.annotations, open_log(run), environment, digest, folder, reporter=run.reporter)
     run.reporter.say(f"  {notes['annotated_steps']:,} steps, {notes['augmented_per_step']:.1f} augmented actions each")
     return True
@@ -94,7 +92,7 @@ def train_stage(run: Run, only: str | None = None) -> bool:
     from learec.evaluation.evaluate import mean_metrics, measured_ranks
 
     log_digest = require_log(run)
-    annotations_digest = require_annotations(run, log_digest) if run.needs_annotations else None
+    annotations_digest = require_annotations(run, log_digest) if run.needs_annotations(only) else None
     log, mask_seen = open_log(run), run.recipe.evaluation.mask_seen
     made = False
     for entry in run.recipe.entries:
@@ -112,25 +110,31 @@ def train_stage(run: Run, only: str | None = None) -> bool:
 
 def evaluate_stage(run: Run) -> bool:
     """Ranks, tables and examples of all agents and floors."""
-    from learec.agents.train import agent_request
     from learec.annotations.table import load_annotations
-    from learec.evaluation.evaluate import evaluate, results_request
+    from learec.evaluation.evaluate import evaluate
 
-    recipe, folder = run.recipe, run.folder("results")
-    log_digest = require_log(run)
-    has_annotations = run.has("annotations") or run.needs_annotations
-    annotations_digest = require_annotations(run, log_digest) if has_annotations else None
-    parents = {"log": log_digest, **({"annotations": annotations_digest} if annotations_digest else {})}
-    for entry in recipe.entries:
-        wanted = agent_request(entry, log_digest, annotations_digest)
-        parents[f"agent {entry.column}"] = require(run.agent_folder(entry), wanted, run.make_with("train")).digest
-    request = results_request(recipe.evaluation, recipe.seed, parents)
+    folder, request = run.folder("results"), _results_request(run)
     if _up_to_date(run, folder, request, "evaluate"):
         return False
     log = open_log(run)
-    annotations = load_annotations(run.folder("annotations")) if annotations_digest else None
+    annotations = load_annotations(run.folder("annotations")) if "annotations" in request.parents else None
     evaluate(request, log, annotations, _contestants(run, log, annotations), folder, reporter=run.reporter)
     return True
+
+
+def _results_request(run: Run) -> Request:
+    """What evaluate is asked for: every agent of the recipe, each one current."""
+    from learec.agents.train import agent_request
+    from learec.evaluation.evaluate import results_request
+
+    log_digest = require_log(run)
+    has_annotations = run.has("annotations") or run.needs_annotations()
+    annotations_digest = require_annotations(run, log_digest) if has_annotations else None
+    parents = {"log": log_digest, **({"annotations": annotations_digest} if annotations_digest else {})}
+    for entry in run.recipe.entries:
+        wanted = agent_request(entry, log_digest, annotations_digest)
+        parents[f"agent {entry.column}"] = require(run.agent_folder(entry), wanted, run.make_with("train")).digest
+    return results_request(run.recipe.evaluation, run.recipe.seed, parents)
 
 
 def _contestants(run: Run, log: Any, annotations: Any) -> list[Any]:
@@ -155,7 +159,8 @@ def report_stage(run: Run) -> bool:
     from learec.evaluation.report import write_report
 
     folder = run.folder("report")
-    request = request_for("report", {"name": run.recipe.name}, {"results": run.digest("results", "results", "evaluate")})
+    results = require(run.folder("results"), _results_request(run), run.make_with("evaluate")).digest
+    request = request_for("report", run.recipe, {"results": results})
     if _up_to_date(run, folder, request, "report"):
         return False
     with building(folder, request, {}) as partial:

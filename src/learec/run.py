@@ -49,10 +49,9 @@ class Run:
         """Digest of an artifact of this run."""
         return read_manifest(self.folder(name), kind, self.make_with(stage)).digest
 
-    @property
-    def needs_annotations(self) -> bool:
-        """Whether any agent reads annotations."""
-        return any(agent.lea for agent in self.recipe.agents.values())
+    def needs_annotations(self, only: str | None = None) -> bool:
+        """Whether any agent, or the one named, reads annotations."""
+        return any(agent.lea for name, agent in self.recipe.agents.items() if only in (None, name))
 
 
 def check_folder(folder: Path) -> None:
@@ -83,9 +82,16 @@ def require_log(run: Run) -> str:
 
 def require_annotations(run: Run, log_digest: str) -> str:
     """Digest of annotations that fit the recipe and the log. The environment they came from need not be here any more."""
-    environment = run.digest("environment", "environment", "adapt") if run.has("environment") else ""
+    environment = require_environment(run, log_digest) if run.has("environment") else ""
     wanted = request_for("annotations", run.recipe.annotations, {"log": log_digest, "environment": environment})
     return require(run.folder("annotations"), wanted, run.make_with("annotate")).digest
+
+
+def require_environment(run: Run, log_digest: str) -> str:
+    """Digest of an environment that fits the recipe and the log."""
+    parents = {"log": log_digest, "language model": ""}
+    wanted = request_for("environment", run.recipe.environment, parents, seed=run.recipe.seed)
+    return require(run.folder("environment"), wanted, run.make_with("adapt")).digest
 
 
 def report_data(run: Run) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def test_padding_is_no_possible_action_of_the_state_model():
 def test_state_and_reward_loss_by_hand():
     assert abs(state_loss(torch.tensor([[-torch.inf, 0.0, 0.0]]), torch.tensor([1])).item() - np.log(2)) < 1e-6
     # differences 0 and ln 3: -log sigmoid = ln 2 and ln(4/3)
-    loss = reward_loss(torch.tensor([1.0, np.log(3)]), torch.tensor([[1.0], [0.0]]))
+    loss = reward_loss(torch.tensor([1.0, np.log(3)]), torch.tensor([[1.0, 9.0], [0.0, 9.0]]), torch.tensor([[True, False]] * 2))
     assert abs(loss.item() - (np.log(2) + np.log(4 / 3)) / 2) < 1e-6
 
 

@@ -14,7 +14,7 @@ from learec.annotations.table import Annotations
 from learec.config import AgentConfig, derived_seed
 from learec.data.log import Floats, Ints, Sessions
 from learec.data.windows import Windows, windows_of
-from learec.errors import ArtifactError
+from learec.errors import ArtifactError, DataError
 
 POOL = 32  # batches' worth of sessions sorted by length together: little padding, still shuffled
 
@@ -25,7 +25,7 @@ class Steps:
 
     actions: Tensor  # (M,) item numbers
     rewards: Tensor  # (M,) logged, or mixed with the environment's
-    terminal: Tensor  # (M,) whether the session ends with this action
+    terminal: Tensor  # (M,) whether nothing after this action may be known: the last training step of the session
     augmented: Tensor  # (M, K) further positive actions, 0 for none; K is 0 without annotations
     augmented_rewards: Tensor  # (M, K)
 
@@ -64,6 +64,8 @@ class Batches:
             )
         self.training, self.config, self.device = training, config, device
         usable = np.flatnonzero(training.lengths >= 2)
+        if not len(usable):
+            raise DataError("no session has two training steps, so nothing to learn from; raise min_session_events in [data]")
         # One place more than a history: the last one is only the next state of the action before it.
         self.windows: Windows = windows_of(training, usable, config.max_length + 1)
         self.rewards, self.augmented, self.augmented_rewards = _columns(training, annotations, config)
@@ -77,9 +79,6 @@ class Batches:
     def epoch(self, number: int, seed: int) -> list["Batch"]:
         """The batches of an epoch: a function of its number and the seed alone."""
         return list(self._epoch(number, seed))
-
-    def __len__(self) -> int:
-        return -(-len(self.windows.items) // self.config.batch_size)
 
     def _epoch(self, number: int, seed: int) -> Iterator["Batch"]:
         rng = np.random.default_rng(derived_seed("batches", seed, number))

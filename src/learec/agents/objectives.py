@@ -74,7 +74,11 @@ class Supervised:
 
 @dataclass(frozen=True)
 class SNQN:
-    """Supervised negative Q-learning (Xin et al., WSDM 2022): the critic also learns what was not chosen."""
+    """Supervised negative Q-learning (Xin et al., WSDM 2022): the critic also learns what was not chosen.
+
+    Differs from the authors' code: values come from one target network that follows slowly, not from a second copy that
+    a coin chooses for each batch.
+    """
 
     gamma: float
     n_negatives: int

@@ -45,7 +45,7 @@ def train(
     config, seed = entry.config, entry.seed
     request = agent_request(entry, log.digest, annotations.digest if annotations else None)
     if annotations is not None and config.placebo:
-        annotations = annotations.shuffled(derived_seed("placebo", seed), log.catalog.n_items)
+        annotations = annotations.shuffled(derived_seed("placebo", seed))
     batches = Batches(log.training, annotations, config, device)
     torch.manual_seed(derived_seed("agent", seed))
     learner = Learner(Agent(config, log.catalog.n_items, batches.state_size).to(device), objective_for(config))

@@ -98,8 +98,11 @@ def _write_shard(path: Path, candidates: Ints, states: Floats, rewards: Floats, 
 
 def _columns(folder: Path, n_shards: int, training: Sessions, config: AnnotationsConfig) -> dict[str, Ints | Floats | Bools]:
     """All shards joined, rewards standardised, and candidates kept or dropped by their reward."""
-    shards = [np.load(folder / f"{number:06d}.npz", allow_pickle=False) for number in range(n_shards)]
-    raw = {name: np.concatenate([shard[name] for shard in shards]) for name in shards[0].files}
+    shards = []
+    for number in range(n_shards):
+        with np.load(folder / f"{number:06d}.npz", allow_pickle=False) as shard:
+            shards.append({name: shard[name] for name in shard.files})
+    raw = {name: np.concatenate([shard[name] for shard in shards]) for name in shards[0]}
     annotated = training.step_of > 0
     observed = raw["rewards"][annotated]
     mean, deviation = float(observed.mean()), float(observed.std())
@@ -162,7 +165,8 @@ def _later_share(augmented: Ints, training: Sessions) -> float:
 
     Optimistic: item-kNN has counted those very sessions.
     """
-    known = training.session_of * (int(training.items.max()) + 1) + training.items
-    proposed = training.session_of[:, None] * (int(training.items.max()) + 1) + augmented
+    width = int(max(training.items.max(), augmented.max())) + 1
+    known = training.session_of * width + training.items
+    proposed = training.session_of[:, None] * width + augmented
     present = augmented > 0
     return float(np.isin(proposed[present], known).mean()) if present.any() else 0.0

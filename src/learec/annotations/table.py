@@ -24,21 +24,20 @@ class Annotations:
     item_vectors: Floats  # (N + 1, W) whitened item tokens of unit length
     digest: str
 
-    def shuffled(self, seed: int, n_items: int) -> "Annotations":
-        """A placebo of the same size: rewards and states of other steps, and random items as augmented actions.
+    def shuffled(self, seed: int) -> "Annotations":
+        """A placebo of the same size: every annotated step gets all columns of another one, drawn at random.
 
-        What remains of a gain under it is due to regularisation, not to what the environment says.
+        Items keep their popularity and rewards their spread; only the tie to the step is cut. What remains of a gain
+        under it is due to regularisation, not to what the environment says of the step.
         """
-        rng = np.random.default_rng(seed)
         rows = np.flatnonzero(self.annotated)
         other = np.arange(len(self.rewards))
-        other[rows] = rng.permutation(rows)
-        random_items = rng.integers(1, n_items + 1, self.augmented.shape)
+        other[rows] = np.random.default_rng(seed).permutation(rows)
         return replace(
             self,
             states=self.states[other],
             rewards=self.rewards[other],
-            augmented=np.where(self.augmented > 0, random_items, 0),
+            augmented=self.augmented[other],
             augmented_rewards=self.augmented_rewards[other],
         )
 

@@ -36,7 +36,7 @@ def environment_request(config: EnvironmentConfig, seed: int, log_digest: str) -
 
 
 @dataclass(frozen=True)
-class Split:
+class Users:
     """Users that the environment learns from, and users it is stopped on; both by their training steps alone."""
 
     training: Windows
@@ -63,7 +63,7 @@ def adapt(
         _save(environment, partial)
 
 
-def split_users(training: Sessions, config: EnvironmentConfig, seed: int) -> Split:
+def split_users(training: Sessions, config: EnvironmentConfig, seed: int) -> Users:
     """A share of the users at random to learn from; some of the others held out (a fifth of all if the share is everybody)."""
     usable = np.flatnonzero(training.lengths >= 2)
     if len(usable) < 2:
@@ -72,16 +72,17 @@ def split_users(training: Sessions, config: EnvironmentConfig, seed: int) -> Spl
             "lower min_session_events in [data]"
         )
     order = np.random.default_rng(derived_seed("environment users", seed)).permutation(usable)
-    n_held_out = min(config.held_out_users, max(len(order) - round(config.users * len(order)), len(order) // 5, 1))
-    n_training = max(min(round(config.users * len(order)), len(order) - n_held_out), 1)
-    return Split(
+    wanted = max(round(config.users * len(order)), 1)
+    n_held_out = min(config.held_out_users, max(len(order) - wanted, len(order) // 5, 1))
+    n_training = min(wanted, len(order) - n_held_out)
+    return Users(
         windows_of(training, np.sort(order[n_held_out : n_held_out + n_training]), config.history),
         windows_of(training, np.sort(order[:n_held_out]), config.history),
     )
 
 
 def _train(
-    environment: Environment, split: Split, log: Log, seed: int, folder: Path, reporter: Reporter, measure: Measure
+    environment: Environment, split: Users, log: Log, seed: int, folder: Path, reporter: Reporter, measure: Measure
 ) -> Curves:
     from peft import LoraConfig, get_peft_model
 
@@ -124,12 +125,17 @@ def lora_targets(decoder: Any, n_layers: int) -> list[str]:
         raise ConfigError(f"language model {type(decoder).__name__}: its {depth} blocks were not found; use another model family")
     name, blocks = stacks[0]
     adapted = range(max(depth - n_layers, 0), depth)
-    return [
+    targets = [
         f"{name}.{index}.{inner}"
         for index in adapted
         for inner, part in blocks[index].named_modules()
         if isinstance(part, torch.nn.Linear)
     ]
+    if not targets:
+        raise ConfigError(
+            f"language model {type(decoder).__name__}: its blocks hold no torch.nn.Linear to adapt; use another family"
+        )
+    return targets
 
 
 def _parameter_groups(learner: dict[str, Tensor], config: EnvironmentConfig) -> list[dict[str, Any]]:
@@ -150,8 +156,9 @@ def _parameter_groups(learner: dict[str, Tensor], config: EnvironmentConfig) -> 
 class _Scored:
     logits: Tensor  # (M, N + 1) of the steps with a history
     actions: Tensor  # (M,)
-    positive: Tensor  # (P,) rewards of logged items in the steps that have every negative
+    positive: Tensor  # (P,) rewards of logged items in the steps that have a negative
     negative: Tensor  # (P, n_negatives)
+    present: Tensor  # (P, n_negatives) where there is one
 
 
 def _score(environment: Environment, batch: PairBatch) -> _Scored:
@@ -163,6 +170,7 @@ def _score(environment: Environment, batch: PairBatch) -> _Scored:
         torch.as_tensor(batch.windows.items, device=device)[asked],
         answers.rewards[paired],
         answers.candidate_rewards[paired],
+        torch.as_tensor(batch.negatives > 0, device=device)[paired],
     )
 
 
@@ -171,7 +179,7 @@ def _losses(environment: Environment, batch: PairBatch) -> dict[str, Tensor]:
     scored = _score(environment, batch)
     named = {"state": state_loss(scored.logits, scored.actions)}
     if len(scored.positive):
-        named["reward"] = environment.config.reward_weight * reward_loss(scored.positive, scored.negative)
+        named["reward"] = environment.config.reward_weight * reward_loss(scored.positive, scored.negative, scored.present)
     return named
 
 
@@ -181,7 +189,9 @@ def _validate(environment: Environment, batches: list[PairBatch], measure: Measu
     environment.eval()
     scored = [_score(environment, batch) for batch in batches]
     state = torch.cat([torch.nn.functional.cross_entropy(s.logits, s.actions, reduction="none") for s in scored]).mean().item()
-    gap = torch.cat([(s.positive[:, None] - s.negative).flatten() for s in scored])
+    gap = torch.cat([(s.positive[:, None] - s.negative)[s.present] for s in scored])
+    if not len(gap):
+        raise DataError("held-out users have taken every item that was drawn as a negative; raise n_negatives in [environment]")
     reward = -torch.nn.functional.logsigmoid(gap).mean().item()
     own = [(s.logits.gather(1, s.actions[:, None]), s.logits) for s in scored]
     ranks = torch.cat([(logits >= mine).sum(1) for mine, logits in own]).cpu().numpy()

@@ -18,6 +18,7 @@ def calibrate(environment: Environment, batches: list[PairBatch]) -> None:
     language model's. CALIBRATED_STEPS steps are enough.
     """
     before, trunk, states, actions, negatives = _calibration_sample(environment, batches)
+    present = negatives > 0
     state_model, reward_model = environment.state_model, environment.reward_model
     state_model.standardise.measure(before)
     reward_model.standardise.measure(trunk)
@@ -29,8 +30,8 @@ def calibrate(environment: Environment, batches: list[PairBatch]) -> None:
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        logits = state_model.logits(states, environment.vectors, log_popularity)
-        loss = state_loss(logits, actions) + reward_loss(reward_model.scale * similarity, reward_model.scale * of_negatives)
+        logits, scale = state_model.logits(states, environment.vectors, log_popularity), reward_model.scale
+        loss = state_loss(logits, actions) + reward_loss(scale * similarity, scale * of_negatives, present)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

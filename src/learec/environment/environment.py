@@ -127,8 +127,8 @@ def candidates_of(windows: Windows, candidates: Ints) -> Ints:
     return np.where(windows.scored[..., None], candidates[np.maximum(windows.steps, 0)], 0)
 
 
-def load_environment(folder: Path, device: str) -> tuple[Environment, str]:
-    """Open an environment/ folder after checking it; also its digest. LoRA weights are merged: no cost per token."""
+def load_environment(folder: Path, device: str) -> Environment:
+    """Open an environment/ folder after checking it. LoRA weights are merged: no cost per token."""
     from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
     manifest = read_manifest(folder, "environment", MAKE_WITH)
@@ -146,4 +146,4 @@ def load_environment(folder: Path, device: str) -> tuple[Environment, str]:
     adapted = get_peft_model(environment.decoder, LoraConfig(**lora))
     set_peft_model_state_dict(adapted, load_file(folder / "adapter_model.safetensors"))
     environment.decoder = adapted.merge_and_unload()
-    return environment.to(device).eval(), manifest.digest
+    return environment.to(device).eval()

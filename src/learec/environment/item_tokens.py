@@ -24,7 +24,8 @@ def make_item_tokens(
 ) -> Tensor:
     """Item tokens (N + 1, D), float32; row 0 (padding) is zero."""
     texts = llm.token_ids(catalog.table["text"].to_list(), config.max_text_tokens)
-    tokens = mean_tokens(texts, llm.embeddings)
+    # On the CPU: sums by index are in no fixed order on a GPU, and a resumed run must find the same tokens.
+    tokens = mean_tokens(texts, llm.embeddings.cpu()).to(llm.embeddings.device)
     if config.item_tokens == "trained":
         tokens = _train_tokens(llm, tokens, texts, config, seed, folder, reporter)
     return tokens

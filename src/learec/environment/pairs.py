@@ -27,8 +27,8 @@ class PairBatch:
 
     @property
     def paired(self) -> Bools:
-        """(W, L): asked steps that have all their negatives."""
-        paired: Bools = np.all(self.negatives > 0, axis=-1)
+        """(W, L): asked steps that have a negative."""
+        paired: Bools = np.any(self.negatives > 0, axis=-1)
         return paired
 
 

@@ -28,9 +28,9 @@ class RewardModel(nn.Module):
         return score + self.scale * similarity
 
 
-def reward_loss(positive: Tensor, negative: Tensor) -> Tensor:
-    """-log sigmoid(r(s, a+) - r(s, a-)), mean over pairs; positive (M,), negative (M, n_negatives).
+def reward_loss(positive: Tensor, negative: Tensor, present: Tensor) -> Tensor:
+    """-log sigmoid(r(s, a+) - r(s, a-)), mean over the pairs that are present; (M,), (M, n_negatives), (M, n_negatives).
 
     LEA, reward model: a+ is the next item, a- a sampled item without an interaction.
     """
-    return -functional.logsigmoid(positive[:, None] - negative).mean()
+    return -functional.logsigmoid((positive[:, None] - negative)[present]).mean()

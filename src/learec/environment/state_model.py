@@ -29,7 +29,8 @@ class StateModel(nn.Module):
 
     def forward(self, hidden: Tensor, skip: Tensor) -> Tensor:
         """Hidden (..., D), skip (..., W) -> states (..., W) of unit length."""
-        return functional.normalize(skip + self.projection(self.standardise(hidden)), dim=-1)
+        # eps: a history without any text starts at zero, where the gradient of a unit vector has no bound.
+        return functional.normalize(skip + self.projection(self.standardise(hidden)), dim=-1, eps=1e-2)
 
     def logits(self, states: Tensor, item_vectors: Tensor, log_popularity: Tensor) -> Tensor:
         """Similarity over the temperature plus weighted log popularity (N + 1,): (..., N + 1); padding is impossible.
@@ -50,7 +51,7 @@ class StateModel(nn.Module):
 
 
 def state_loss(logits: Tensor, actions: Tensor) -> Tensor:
-    """-log softmax(cos(state, items) / temperature)[action], mean over steps; logits (M, N + 1), actions (M,).
+    """-log softmax(logits)[action], mean over steps; logits (M, N + 1) as StateModel.logits gives them, actions (M,).
 
     Contrasts the state with the next action against every other item (LEA, section on the state model; the softmax
     form is our reading).

@@ -12,6 +12,7 @@ from learec.annotations.table import Annotations
 from learec.artifacts import Request, building, request_for
 from learec.config import EvaluationConfig, derived_seed
 from learec.data.log import Ints, Log, Part
+from learec.errors import ConfigError
 from learec.evaluation.compare import Bootstrap, Values
 from learec.evaluation.metrics import METRICS, Scorer, ranks
 from learec.progress import Reporter
@@ -66,6 +67,7 @@ def evaluate(
         table = pl.concat(frames)
         table.write_parquet(partial / "ranks.parquet")
         tables = _tables(config, seed, table, contestants)
+        tables["unreachable"] = _repeated_share(log) if config.mask_seen else 0.0
         (partial / "tables.json").write_text(json.dumps(tables, indent=1), encoding="utf-8")
         examples = _examples(log, annotations, contestants, config, seed)
         (partial / "examples.json").write_text(json.dumps(examples, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -80,6 +82,11 @@ def measured_ranks(scorer: Scorer, log: Log, part: Part, mask_seen: bool) -> Int
 def named_metrics(rank: Ints, cutoffs: tuple[int, ...]) -> dict[str, Values]:
     """HR@k and NDCG@k of every target."""
     return {f"{name}@{k}": metric(rank, k) for name, metric in METRICS.items() for k in cutoffs}
+
+
+def main_metric(cutoffs: tuple[int, ...]) -> str:
+    """The metric that gets intervals and comparisons: NDCG@10, or NDCG at the first cutoff if 10 is none."""
+    return f"NDCG@{10 if 10 in cutoffs else cutoffs[0]}"
 
 
 def mean_metrics(rank: Ints) -> dict[str, float]:
@@ -122,14 +129,29 @@ def _tables(config: EvaluationConfig, seed: int, table: pl.DataFrame, contestant
         }
         for name, group in named.items()
     ]
-    k = 10 if 10 in config.cutoffs else config.cutoffs[0]
+    for name in (name for pair in config.compare for name in pair if name not in named):
+        raise ConfigError(
+            f"evaluation.compare names {name!r}, which needs item vectors: run `learec annotate RECIPE` or drop the pair"
+        )
+    metric = main_metric(config.cutoffs)
     comparisons = [
-        {"new": new, "base": base, "metric": f"NDCG@{k}", "n": len(test), "seeds": len(named[new]),
-         **_difference(per_target[new], per_target[base], f"NDCG@{k}", bootstrap)}
+        {"new": new, "base": base, "metric": metric, "n": len(test), "seeds": len(named[new]),
+         **_difference(per_target[new], per_target[base], metric, bootstrap)}
         for new, base in config.compare
-        if new in named and base in named
     ]  # fmt: skip
-    return {"rows": rows, "comparisons": comparisons, "n_targets": {"validation": len(validation), "test": len(test)}}
+    return {
+        "main_metric": metric,
+        "rows": rows,
+        "comparisons": comparisons,
+        "n_targets": {"validation": len(validation), "test": len(test)},
+    }
+
+
+def _repeated_share(log: Log) -> float:
+    """Share of test targets that the history already holds: with seen items masked, nobody can hit them."""
+    targets = log.targets(Part.TEST)
+    histories, _ = log.sessions.histories(targets, int(log.sessions.lengths.max()))
+    return float((histories == log.sessions.items[targets][:, None]).any(axis=1).mean()) if len(targets) else 0.0
 
 
 def _cell(runs: list[Values], bootstrap: Bootstrap) -> dict[str, Any]:

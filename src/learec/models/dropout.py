@@ -14,7 +14,7 @@ class Dropout(nn.Module):
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        self.dropped = round(256 * p)  # byte values that drop
+        self.dropped = min(round(256 * p), 255)  # byte values that drop
 
     def forward(self, values: Tensor) -> Tensor:
         """Same shape out as in; the identity outside training."""

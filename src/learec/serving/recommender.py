@@ -71,7 +71,7 @@ class Recommender:
 
 
 def choose_agent(run_folder: Path, name: str | None) -> Path:
-    """Folder of the agent asked for (NAME, NAME/SEED), or of the best on validation if the run has been evaluated."""
+    """Folder of the agent asked for (NAME, NAME/SEED), or of the best on validation."""
     found = sorted(path.parent for path in (run_folder / "agents").glob("*/seed-*/manifest.json"))
     if not found:
         raise ArtifactError(f"{run_folder}: no trained agent here; make a run with `learec run RECIPE --folder {run_folder}`")
@@ -81,13 +81,10 @@ def choose_agent(run_folder: Path, name: str | None) -> Path:
         if match is None:
             raise ConfigError(f"--agent {name}: no such agent in {run_folder}; it has {', '.join(by_name)}")
         return match
-    scores = _validation_scores(run_folder)
-    return by_name[max(by_name, key=lambda key: scores.get(key, -1.0))]
+    return by_name[max(by_name, key=lambda key: _validation_score(by_name[key]))]
 
 
-def _validation_scores(run_folder: Path) -> dict[str, float]:
-    tables = run_folder / "results" / "tables.json"
-    if not tables.exists():
-        return {}
-    rows = json.loads(tables.read_text(encoding="utf-8"))["rows"]
-    return {column: score for row in rows for column, score in row["validation"].items()}
+def _validation_score(agent_folder: Path) -> float:
+    """The validation NDCG@10 that chose the agent's epoch."""
+    manifest = json.loads((agent_folder / "manifest.json").read_text(encoding="utf-8"))
+    return float(manifest["notes"]["curves"]["best"])
