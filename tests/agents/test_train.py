@@ -205,3 +205,11 @@ def test_only_the_newest_items_of_a_long_history_are_kept():
     kept, lengths = newest(np.array([[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]), np.array([5, 2]), 3)
     assert kept.tolist() == [[3, 4, 5], [6, 7, 0]]
     assert lengths.tolist() == [3, 2]
+
+
+def test_a_log_without_any_action_to_learn_from_is_refused():
+    from learec.errors import DataError
+
+    sessions = Sessions(np.array([0, 1, 2]), np.array([1, 2]), np.zeros(2, int), np.ones(2, np.float32))
+    with pytest.raises(DataError, match="min_session_events"):
+        Batches(sessions, None, AgentConfig(**SMALL), "cpu")

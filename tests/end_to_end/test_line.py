@@ -144,6 +144,16 @@ def test_agents_train_evaluate_and_serve_from_saved_annotations_without_the_envi
     assert contents(tmp_path / "copy/runs/small/results") == contents(root / "runs/small/results")
 
 
+@pytest.mark.parametrize("stage", ["train", "evaluate", "report"])
+def test_a_changed_environment_setting_makes_what_hangs_on_it_stale(whole, tmp_path, stage):
+    root, _ = whole
+    shutil.copytree(root, tmp_path / "copy")
+    (tmp_path / "copy/small.toml").write_text(RECIPE.replace("epochs = 2", "epochs = 3"))
+    done = learec(stage, "small.toml", cwd=tmp_path / "copy")
+    assert done.returncode == 2
+    assert "environment: stale: epochs was 2 and is now 3; refresh it with `learec adapt small.toml`" in done.stderr
+
+
 KILL_WHEN = {
     "adapt": ".environment.partial/checkpoints/environment.safetensors",
     "annotate": ".annotations.partial/checkpoints/000001.npz",

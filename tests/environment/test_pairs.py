@@ -104,3 +104,21 @@ def test_only_the_last_layers_are_adapted():
     names = lora_targets(LlamaModel(config), 1)
     assert len(names) == 7 and all(name.startswith("layers.3.") for name in names)
     assert len(lora_targets(LlamaModel(config), 99)) == 28
+
+
+def test_a_share_that_rounds_to_nobody_still_trains_on_somebody():
+    for n_sessions, share in ((2, 0.2), (400, 0.001)):
+        split = split_users(sessions_of(*[[1, 2]] * n_sessions), EnvironmentConfig(users=share), 0)
+        assert len(split.training.items) >= 1 and len(split.held_out.items) >= 1
+
+
+def test_a_missing_negative_leaves_the_others_of_its_step():
+    whole = reward_loss(torch.tensor([1.0]), torch.tensor([[0.0]]), torch.tensor([[True]]))
+    masked = reward_loss(torch.tensor([1.0]), torch.tensor([[0.0, 50.0]]), torch.tensor([[True, False]]))
+    assert masked == whole
+
+
+def test_a_history_without_text_has_a_bounded_gradient():
+    model = StateModel(6, 4, 0.8)
+    model(torch.randn(3, 6), torch.zeros(3, 4)).sum().backward()
+    assert model.projection.weight.grad.abs().max() < 1e4
