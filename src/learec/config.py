@@ -105,6 +105,9 @@ class AnnotationsConfig(Record):
         1.0, description="kept if the reward is at most this (in standard deviations) below the logged action's"
     )
     knn_decay: Share = 0.8
+    knn_shrinkage: Annotated[float, Field(ge=0)] = Field(
+        20.0, description="under item-kNN's cosine: few counts, little trust"
+    )
     text_weight: Positive = 4.0
     shard_sessions: Count = Field(1000, description="sessions per shard; a stopped run loses one shard at most")
 
@@ -170,6 +173,9 @@ class EvaluationConfig(Record):
     cutoffs: Annotated[tuple[Count, ...], Field(min_length=1)] = (5, 10, 20)
     compare: tuple[tuple[str, str], ...] = Field((), description="pairs (new, base) whose difference gets an interval")
     knn_decay: Share = 0.8
+    knn_shrinkage: Annotated[float, Field(ge=0)] = Field(
+        20.0, description="under item-kNN's cosine: few counts, little trust"
+    )
     text_weight: Positive = 4.0
     resamples: Count = 2000
 

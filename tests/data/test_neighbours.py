@@ -22,7 +22,7 @@ def rows(*histories: list[int]) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def knn():
-    return ItemKNN.fit(TRAINING, n_items=3, decay=0.5)
+    return ItemKNN.fit(TRAINING, n_items=3, decay=0.5, shrinkage=0.0)
 
 
 @pytest.fixture
@@ -38,6 +38,14 @@ def test_the_newest_item_weighs_one_and_each_step_of_age_multiplies_by_the_decay
 def test_item_knn_is_the_cosine_of_who_bought_both_and_a_repeat_counts_once(knn):
     expected = [[0, 0, 0, 0], [0, 0, C12, C13], [0, C12, 0, C23], [0, C13, C23, 0]]
     np.testing.assert_allclose(knn.similarity.toarray(), expected, rtol=1e-6)
+
+
+def test_shrinkage_trusts_a_pair_the_less_the_fewer_counts_it_has():
+    # sessions {1, 2} and {1, 2, 3}: n = 2, 2, 1; together 2, 1, 1
+    training = Sessions(np.array([0, 2, 5]), np.array([1, 2, 1, 2, 3]), np.zeros(5, int), np.ones(5, np.float32))
+    shrunk = ItemKNN.fit(training, n_items=3, decay=0.5, shrinkage=3.0).similarity.toarray()
+    assert shrunk[1, 2] == pytest.approx(2 / (2 + 3))
+    assert shrunk[1, 3] == pytest.approx(1 / (math.sqrt(2) + 3))
 
 
 def test_item_knn_sums_over_the_history_with_decay(knn):

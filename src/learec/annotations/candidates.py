@@ -16,7 +16,7 @@ Scores = Callable[[Ints], Floats]  # steps (B,) -> scores of all items (B, N + 1
 def candidate_scores(config: AnnotationsConfig, training: Sessions, item_vectors: Floats, n_items: int) -> Scores:
     """Scores by step from item-kNN, item tokens, or the product of both (rule)."""
     content = ContentKNN(item_vectors, config.knn_decay)
-    knn = ItemKNN.fit(training, n_items, config.knn_decay)
+    knn = ItemKNN.fit(training, n_items, config.knn_decay, config.knn_shrinkage)
     sources: dict[str, Rule | ContentKNN | ItemKNN] = {
         "rule": Rule(content, knn, config.text_weight),
         "item_tokens": content,

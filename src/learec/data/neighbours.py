@@ -24,25 +24,28 @@ def recency_weights(lengths: Ints, width: int, decay: float) -> Floats:
 class ItemKNN:
     """Items bought by the same users: sum over the history of decay ** age * cosine(item, candidate).
 
-    The cosine is between columns of the binary session x item matrix; an item is no neighbour of itself.
+    The cosine is between columns of the binary session x item matrix, shrunk towards zero where counts are small:
+    together(i, j) / (sqrt(n_i * n_j) + shrinkage). Two items that two users share by chance would otherwise be the
+    nearest of neighbours. An item is no neighbour of itself.
     """
 
     similarity: sparse.csr_array  # (N + 1, N + 1)
     decay: float
 
     @classmethod
-    def fit(cls, training: Sessions, n_items: int, decay: float) -> "ItemKNN":
+    def fit(cls, training: Sessions, n_items: int, decay: float, shrinkage: float) -> "ItemKNN":
         """Count co-occurrences in training sessions."""
         ones = np.ones(training.n_steps, dtype=np.float32)
         shape = (training.n_sessions, n_items + 1)
         seen = sparse.csr_array((ones, (training.session_of, training.items)), shape=shape)
         seen.data[:] = 1  # a repeated item counts once; csr_array has summed its duplicates
         together = (seen.T @ seen).tocsr()
-        norm = 1 / np.sqrt(np.maximum(together.diagonal(), 1)).astype(np.float32)
+        root = np.sqrt(together.diagonal())
         together.setdiag(0)
         together.eliminate_zeros()
-        scale = sparse.diags_array(norm)
-        return cls((scale @ together @ scale).tocsr().astype(np.float32), decay)
+        pairs = together.tocoo()
+        pairs.data = pairs.data / (root[pairs.row] * root[pairs.col] + shrinkage)
+        return cls(pairs.tocsr().astype(np.float32), decay)
 
     def scores(self, histories: Ints, lengths: Ints) -> Floats:
         """Evidence for every item, (B, N + 1)."""

@@ -61,7 +61,7 @@ class LastItem:
 
 def floors(config: EvaluationConfig, training: Sessions, n_items: int, item_vectors: Floats | None) -> dict[str, Scorer]:
     """All floors by name; those that read text are left out where there are no item vectors."""
-    knn = ItemKNN.fit(training, n_items, config.knn_decay)
+    knn = ItemKNN.fit(training, n_items, config.knn_decay, config.knn_shrinkage)
     found: dict[str, Scorer] = {
         "popularity": Popularity.fit(training, n_items),
         "last_item": LastItem.fit(training, n_items),
