@@ -105,9 +105,7 @@ class AnnotationsConfig(Record):
         1.0, description="kept if the reward is at most this (in standard deviations) below the logged action's"
     )
     knn_decay: Share = 0.8
-    knn_shrinkage: Annotated[float, Field(ge=0)] = Field(
-        20.0, description="under item-kNN's cosine: few counts, little trust"
-    )
+    knn_shrinkage: Annotated[float, Field(ge=0)] = Field(20.0, description="under item-kNN's cosine: few counts, little trust")
     text_weight: Positive = 4.0
     shard_sessions: Count = Field(1000, description="sessions per shard; a stopped run loses one shard at most")
 
@@ -133,7 +131,7 @@ class AgentConfig(Record):
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.5
     n_negatives: Count = 10
     negative_reward: float = 0.0
-    q_weight: Positive = Field(1.0, description="weight of all Q losses")
+    q_weight: Positive = Field(0.1, description="weight of all Q losses; at 1 they drown the cross-entropy for many epochs")
     target_rate: Share = Field(0.01, description="how far the target network moves towards the trained one at each update")
     reward_mix: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="LE reward against the event's own reward")
     augmented_weight: Positive = Field(1.0, description="weight of the losses on augmented actions")
@@ -173,9 +171,7 @@ class EvaluationConfig(Record):
     cutoffs: Annotated[tuple[Count, ...], Field(min_length=1)] = (5, 10, 20)
     compare: tuple[tuple[str, str], ...] = Field((), description="pairs (new, base) whose difference gets an interval")
     knn_decay: Share = 0.8
-    knn_shrinkage: Annotated[float, Field(ge=0)] = Field(
-        20.0, description="under item-kNN's cosine: few counts, little trust"
-    )
+    knn_shrinkage: Annotated[float, Field(ge=0)] = Field(20.0, description="under item-kNN's cosine: few counts, little trust")
     text_weight: Positive = 4.0
     resamples: Count = 2000
 

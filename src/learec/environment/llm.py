@@ -1,5 +1,6 @@
 """The language model: the embedded default, a local Hugging Face folder, or a hub id, loaded without any pickle."""
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -116,7 +117,8 @@ def _embedded_folder() -> str:
 def _convert(package: Path, target: Path) -> None:
     transformers = _transformers()
     gguf = next(package.glob("*.gguf"))
-    read = transformers.AutoModelForCausalLM.from_pretrained(package, gguf_file=gguf.name, dtype=torch.float32)
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):  # its own progress bars
+        read = transformers.AutoModelForCausalLM.from_pretrained(package, gguf_file=gguf.name, dtype=torch.float32)
     # A model read from GGUF carries a quantization config and refuses to be saved; a plain one with its weights does not.
     settings = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
     plain = transformers.AutoModelForCausalLM.from_config(type(read.config)(**settings))
