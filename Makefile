@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check slice clean
+.PHONY: demo test check clean
 
 demo: .venv/ready
 	$(BIN)/learec demo
