@@ -44,8 +44,8 @@ class ItemKNN:
         together.setdiag(0)
         together.eliminate_zeros()
         pairs = together.tocoo()
-        pairs.data = pairs.data / (root[pairs.row] * root[pairs.col] + shrinkage)
-        return cls(pairs.tocsr().astype(np.float32), decay)
+        cosine = pairs.data / (root[pairs.row] * root[pairs.col] + shrinkage)
+        return cls(sparse.csr_array((cosine.astype(np.float32), (pairs.row, pairs.col)), shape=together.shape), decay)
 
     def scores(self, histories: Ints, lengths: Ints) -> Floats:
         """Evidence for every item, (B, N + 1)."""
