@@ -42,7 +42,7 @@ def test_fewer_items_than_directions_still_gives_vectors():
 
 def test_trained_tokens_make_the_frozen_model_write_the_text_better_than_the_mean(tiny_items, tmp_path, quiet):
     catalog = Catalog(tiny_items.with_columns(text="title"))
-    settings = {"item_tokens": "trained", "item_token_epochs": 60}
+    settings = {"item_tokens": "trained", "item_token_epochs": 40}
     llm = load_llm(EnvironmentConfig(), "cpu")
     texts = llm.token_ids(tiny_items["title"].to_list(), 16)
     before = mean_tokens(texts, llm.embeddings)

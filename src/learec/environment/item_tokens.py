@@ -84,7 +84,7 @@ def _train_tokens(
 ) -> Tensor:
     """Item tokens trained, from the given ones, so that the frozen model writes the item's text after its token."""
     learned = torch.nn.Parameter(tokens.clone())
-    optimizer = torch.optim.Adam([learned], lr=0.02 * float(tokens[1:].std()))
+    optimizer = torch.optim.Adam([learned], lr=0.1 * float(tokens[1:].std()))
     rows = np.array([number + 1 for number, text in enumerate(texts) if text])
 
     def batches(epoch: int) -> list[_TextBatch]:
