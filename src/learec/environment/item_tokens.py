@@ -34,8 +34,8 @@ def make_item_tokens(
 def mean_tokens(texts: Sequence[list[int]], embeddings: Tensor) -> Tensor:
     """The mean of each text's token embeddings, centred over items and scaled to a vocabulary embedding's length.
 
-    Means of many embeddings are nearly the same vector for every item and shorter than each embedding; what tells
-    items apart is a small remainder. Without centring and scaling the language model hardly sees it: see
+    Means of many embeddings point in much the same direction for every item and are shorter than an embedding; what tells
+    items apart is the remainder. Without centring and scaling the language model hardly sees it: see
     docs/environment.md. An item without text gets zeros, the average item. (N + 1, D), row 0 is zero.
     """
     lengths = [len(text) for text in texts]
