@@ -8,8 +8,9 @@ class Standardise(nn.Module):
     """(h - mean) / deviation / sqrt(D) per dimension, with statistics taken once, before training.
 
     A decoder's hidden vectors share a few huge dimensions (in SmolLM2 five of 576 hold three quarters of the squared
-    length) that hardly vary with the item; LayerNorm keeps them. Dividing by sqrt(D) gives vectors of about unit length, so that the first
-    optimizer steps of a head do not drown the skip connection that it is added to. Measured in docs/environment.md.
+    length) that hardly vary with the item; LayerNorm keeps them. Dividing by sqrt(D) gives vectors of about unit
+    length, so that the first optimizer steps of a head do not drown the skip connection that it is added to. Measured
+    in docs/environment.md.
     """
 
     def __init__(self, size: int) -> None:
