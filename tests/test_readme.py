@@ -37,9 +37,7 @@ def test_the_readme_starts_with_the_two_commands():
     assert [command.split("#")[0].strip() for command in COMMANDS[:2]] == ["make demo", "make test"]
 
 
-@pytest.mark.parametrize(
-    "target", sorted({*re.findall(r"`make (\w+)", README), *re.findall(r"^make (\w+)", README, re.MULTILINE)})
-)
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE))))
 def test_every_make_target_named_exists(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
