@@ -11,7 +11,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +25,8 @@ from pydantic import BaseModel
 
 from learec.errors import ArtifactError
 
-FORMAT = 1
+FORMAT = 2
+HASHING_THREADS = 4
 MANIFEST = "manifest.json"
 REQUEST = "request.json"
 COST = "cost.json"  # beside the manifest, outside the digest: two runs of one recipe are equal, their minutes are not
@@ -111,14 +113,19 @@ def require(folder: Path, wanted: Request, make_with: str) -> Manifest:
     return manifest
 
 
-def check_files(folder: Path, manifest: Manifest, make_with: str) -> None:
-    """Raise ArtifactError unless every file is there with the sha256 that the manifest names."""
-    for name, wanted in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise ArtifactError(f"{path}: missing; delete {folder} and run `{make_with}`")
-        if file_digest(path) != wanted:
-            raise ArtifactError(f"{path}: damaged (its sha256 is not the manifest's); delete {folder} and run `{make_with}`")
+def check_files(folder: Path, manifest: Manifest, make_with: str, names: Set[str] | None = None) -> None:
+    """Raise ArtifactError unless every file, or every one of `names`, is there with the sha256 that the manifest names."""
+    wanted = {name: digest for name, digest in manifest.files.items() if names is None or name in names}
+    for name in wanted:
+        if not (folder / name).is_file():
+            raise ArtifactError(f"{folder / name}: missing; delete {folder} and run `{make_with}`")
+    # Hashing lets other threads work, and a log of 100 million events is to be open within a second.
+    with ThreadPoolExecutor(HASHING_THREADS) as pool:
+        for name, digest in zip(wanted, pool.map(lambda name: file_digest(folder / name), wanted), strict=True):
+            if digest != wanted[name]:
+                raise ArtifactError(
+                    f"{folder / name}: damaged (its sha256 is not the manifest's); delete {folder} and run `{make_with}`"
+                )
 
 
 def is_current(folder: Path, request: Request) -> bool:

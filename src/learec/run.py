@@ -105,7 +105,7 @@ def report_data(run: Run) -> dict[str, Any]:
     return {
         "name": recipe.name,
         "version": importlib.metadata.version("learec"),
-        "data": {**{key: log[key] for key in shown}, "split": recipe.data.split, "simulated": recipe.simulate is not None},
+        "data": {**{key: log[key] for key in shown}, "split": log["split"], "simulated": recipe.simulate is not None},
         "evaluation": {**recipe.evaluation.model_dump(mode="json"), "n_targets": tables["n_targets"]},
         "rows": tables["rows"],
         "comparisons": tables["comparisons"],

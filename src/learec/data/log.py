@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 MAKE_WITH = "learec prepare RECIPE"
+ARRAYS = ("offsets", "items", "events", "rewards", "parts")  # times.npy is for prepare --append and audit alone
+TABLES = ("catalog.arrow", "sessions.arrow")
 
 
 class Part(IntEnum):
@@ -32,7 +34,7 @@ class Part(IntEnum):
 class Catalog:
     """Items 1..N; row i of the table is item number i + 1, and 0 is padding."""
 
-    table: pl.DataFrame  # item_id, title, text
+    table: pl.DataFrame  # item_id, title, text; of a prepared log, pages of its file that are read when they are looked at
 
     @property
     def n_items(self) -> int:
@@ -107,6 +109,14 @@ class Sessions:
         real = column < before[:, None]
         return np.where(real, self.items[np.where(real, index, 0)], 0).astype(np.int64), before
 
+    def seen(self, steps: Ints) -> tuple[Ints, Ints]:
+        """All that came before the given steps, however long ago: places among `steps`, and item numbers, both (P,)."""
+        counts = self.step_of[steps]
+        rows = np.repeat(np.arange(len(steps)), counts)
+        ends = np.cumsum(counts)
+        index = np.arange(len(rows)) - np.repeat(ends - counts, counts) + np.repeat(steps - counts, counts)
+        return rows, self.items[index].astype(np.int64)
+
     def select(self, keep: Bools) -> "Sessions":
         """The steps where keep (E,) holds. Sessions keep their numbers; one may become empty."""
         counts = np.bincount(self.session_of[keep], minlength=self.n_sessions)
@@ -129,28 +139,44 @@ class Log:
     session_ids: pl.Series  # (S,) outside names
     event_names: list[str]
     digest: str
+    ancestors: tuple[str, ...] = ()  # digests of the logs that this one extends: their item numbers are its own
 
     @cached_property
     def training(self) -> Sessions:
         """The training steps alone: no other step is reachable from it."""
         return self.sessions.select(np.asarray(self.parts == Part.TRAIN))
 
+    @cached_property
+    def cold_items(self) -> Ints:
+        """Items that no training step has, ascending. What is learnt must not know of them: only their text may be used."""
+        counts = np.bincount(self.training.items, minlength=self.catalog.n_items + 1)
+        return np.flatnonzero(counts[1:] == 0) + 1
+
     def targets(self, part: Part) -> Ints:
         """Steps of a part that have a history, as indices into `sessions`."""
         return np.flatnonzero((self.parts == part) & (self.sessions.step_of > 0))
 
 
+def load_times(folder: Path) -> npt.NDArray[Any]:
+    """Times (E,) of a log/ folder's steps, after checking them; int64 or float64."""
+    manifest = read_manifest(folder, "log", MAKE_WITH)
+    check_files(folder, manifest, MAKE_WITH, names={"times.npy"})
+    return load_array(folder / "times.npy")
+
+
 def load_log(folder: Path) -> Log:
     """Open a log/ folder after checking it."""
     manifest = read_manifest(folder, "log", MAKE_WITH)
-    check_files(folder, manifest, MAKE_WITH)
-    arrays = {name: load_array(folder / f"{name}.npy") for name in ("offsets", "items", "events", "rewards", "parts")}
+    check_files(folder, manifest, MAKE_WITH, names={*(f"{name}.npy" for name in ARRAYS), *TABLES})
+    arrays = {name: load_array(folder / f"{name}.npy") for name in ARRAYS}
     parts = arrays.pop("parts")
+    catalog, sessions = (pl.read_ipc(folder / name) for name in TABLES)
     return Log(
-        catalog=Catalog(pl.read_parquet(folder / "catalog.parquet")),
+        catalog=Catalog(catalog),
         sessions=Sessions(**arrays),
         parts=parts,
-        session_ids=pl.read_parquet(folder / "sessions.parquet")["session_id"],
+        session_ids=sessions["session_id"],
         event_names=list(manifest.notes["events"]),
         digest=manifest.digest,
+        ancestors=tuple(manifest.notes.get("ancestors", ())),
     )

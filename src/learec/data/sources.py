@@ -1,124 +1,145 @@
-"""Reading tables as people have them: CSV and Parquet, any column names, with errors that name file, column and row."""
+"""Sources: from a recipe's [data] to a raw log, whatever format it comes in; or from frames that Python holds."""
 
+import hashlib
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 
-from learec.config import Columns
+from learec.config import Columns, DataConfig
+from learec.data.formats import amazon, lastfm, movielens, recbole, retailrocket, yoochoose
+from learec.data.raw import Events, Raw
+from learec.data.tables import column_names, files_of, missing_column, readable, scan
 from learec.errors import DataError
 
+Read = Callable[[Path, Path | None], Raw]
+FORMATS: Mapping[str, Read] = {
+    "recbole": recbole.read,
+    "movielens": movielens.read,
+    "amazon": amazon.read,
+    "lastfm": lastfm.read,
+    "retailrocket": retailrocket.read,
+    "yoochoose": yoochoose.read,
+}
+HASHED_ROWS = 1_000_000
 
-def found(path: Path) -> Path:
-    """The path, refused if no file lies there."""
-    if not path.is_file():
-        seen = "is a folder, wanted a file" if path.is_dir() else "no such file"
-        raise DataError(f"{path}: {seen}; check [data] in the recipe and the data folder (--data or LEAREC_DATA)")
-    return path
+
+@dataclass(frozen=True)
+class Frames:
+    """A log that Python holds: polars or pandas frames, with columns as [data.columns] names them."""
+
+    events: Any
+    items: Any | None = None
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """A CSV or Parquet file as a frame. CSV columns are all text: ids such as 007 keep their zeros."""
-    kind = found(path).suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise DataError(f"{path}: ends in {path.suffix or 'nothing'!r}, wanted .csv or .parquet; convert it")
+def open_source(config: DataConfig, source: Path | Frames) -> Raw:
+    """The raw log that a recipe's [data] names, in a data folder or in frames. Raises DataError if it is not there."""
+    if isinstance(source, Frames):
+        return _from_frames(config, source)
+    events = source / config.events
+    items = None if config.items is None else source / config.items
+    if config.format != "table":
+        return FORMATS[config.format](events, items)
+    paths = files_of(events)
+    files = {"events file" if len(paths) == 1 else f"events file {path.name}": path for path in paths}
+    tables = tuple(_events(scan(path, config.delimiter), str(path), config.columns) for path in paths)
+    if items is None:
+        return Raw(tables, None, "", files)
+    frame = _items(scan(items, config.delimiter), str(items), config.columns.item)
+    return Raw(tables, frame, str(items), {**files, "items file": items})
+
+
+def source_digests(raw: Raw, source: Path | Frames) -> dict[str, str]:
+    """What the raw log is, by content: sha256 by role."""
+    if isinstance(source, Frames):
+        frames = {"events frame": (raw.events[0].frame, raw.events[0].name), "items frame": (raw.items, raw.items_name)}
+        return {role: _frame_digest(frame, name) for role, (frame, name) in frames.items() if frame is not None}
+    return {role: _file_digest(path) for role, path in raw.files.items()}
+
+
+def _file_digest(path: Path) -> str:
+    with readable(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _frame_digest(frame: pl.LazyFrame, name: str) -> str:
+    digest = hashlib.sha256()
+    with readable(name):
+        for piece in frame.collect_batches(chunk_size=HASHED_ROWS, maintain_order=True):
+            # Parquet says nothing of what lies in memory where a value is missing; Arrow's own format does.
+            piece.rechunk().write_parquet(content := io.BytesIO(), compression="uncompressed", statistics=False)
+            digest.update(content.getbuffer())
+    return digest.hexdigest()
+
+
+def _from_frames(config: DataConfig, source: Frames) -> Raw:
+    name, items_name = config.events, config.items or "items"
+    with readable(name):
+        events = _events(_lazy(source.events, name), name, config.columns)
+    if source.items is None:
+        return Raw((events,), None, "", {})
+    with readable(items_name):
+        items = _items(_lazy(source.items, items_name), items_name, config.columns.item)
+    return Raw((events,), items, items_name, {})
+
+
+def _lazy(frame: Any, name: str) -> pl.LazyFrame:
+    """A frame of polars, from one of pandas too."""
+    if isinstance(frame, pl.LazyFrame):
+        return frame
+    if isinstance(frame, pl.DataFrame):
+        return frame.with_columns(_series(column.name, column.to_list()) for column in frame if column.dtype == pl.Object).lazy()
+    if not type(frame).__module__.startswith("pandas") or not hasattr(frame, "columns"):
+        raise DataError(f"{name}: is a {type(frame).__name__}, wanted a polars or pandas frame; make one of it")
+    names = [str(column) for column in frame.columns]
+    twice = next((column for column in names if names.count(column) > 1), None)
+    if twice is not None:
+        raise DataError(f"{name}: column {twice!r} stands {names.count(twice)} times in the frame; rename or drop all but one")
+    return pl.LazyFrame([_from_pandas(column, frame.iloc[:, number]) for number, column in enumerate(names)])
+
+
+def _from_pandas(name: str, values: Any) -> pl.Series:
+    if getattr(values.dtype, "tz", None) is not None:
+        values = values.dt.tz_convert(None)
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind in "biufM":
+        return pl.Series(name, values.to_numpy())
+    return _series(name, [None if missing else value for value, missing in zip(values, values.isna(), strict=True)])
+
+
+def _series(name: str, values: list[Any]) -> pl.Series:
+    """Python's values as a column; of mixed kinds, such as 1 and "1", as the text that a CSV file would have."""
     try:
-        frame = pl.read_csv(path, infer_schema=False, glob=False) if kind == ".csv" else pl.read_parquet(path, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
-        wanted = "UTF-8 text separated by commas" if kind == ".csv" else "a whole Parquet file"
-        raise DataError(f"{path}: cannot be read ({first}), wanted {wanted}; write the file again") from None
-    if kind == ".csv" and frame.width == 1 and any(mark in frame.columns[0] for mark in ";\t|"):
-        raise DataError(
-            f"{path}: its only column is {frame.columns[0]!r}, wanted columns separated by commas; write the file again"
-        )
-    return frame
+        found = pl.Series(name, values, strict=True)
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+        found = pl.Series(name, dtype=pl.Object)
+    if found.dtype != pl.Object:
+        return found
+    return pl.Series(name, [None if value is None else _text(value) for value in values], dtype=pl.String)
 
 
-def read_events(path: Path, columns: Columns) -> pl.DataFrame:
-    """The log as user, item (text), time (numbers), event (text): rows sorted by user and time, ties in file order."""
-    raw = read_table(path)
-    wanted = {"user": columns.user, "item": columns.item, "time": columns.time, "event": columns.event}
-    for role, name in wanted.items():
-        if name is not None and name not in raw.columns:
-            raise DataError(f"{path}: no column {name!r} for [data.columns] {role}; columns: {', '.join(raw.columns)}")
-    if raw.is_empty():
-        raise DataError(f"{path}: has no rows; a log needs at least one event")
-    rows = pl.int_range(len(raw), eager=True)
-    frame = pl.DataFrame(
-        {
-            "user": _filled_text(raw[columns.user], f"{path}: column {columns.user!r}", "id"),
-            "item": _filled_text(raw[columns.item], f"{path}: column {columns.item!r}", "id"),
-            "time": _times(raw[columns.time], f"{path}: column {columns.time!r}") if columns.time else rows,
-            "event": _filled_text(raw[columns.event], f"{path}: column {columns.event!r}", "event") if columns.event else "event",
-        }
-    )
-    return frame.sort("user", "time", maintain_order=True)
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def read_items(path: Path, item_column: str) -> pl.DataFrame:
-    """The item table with the items' ids, as text, in item_id; every other column is kept."""
-    raw = read_table(path)
-    if item_column not in raw.columns:
-        raise DataError(f"{path}: no column {item_column!r} for the item's id; columns: {', '.join(raw.columns)}")
-    ids = _filled_text(raw[item_column], f"{path}: column {item_column!r}", "id")
-    twice = ids.is_duplicated().arg_true()
-    if len(twice):
-        first = ids[twice[0]]
-        rows = " and ".join(f"row {row + 1}" for row in (ids == first).arg_true()[:2])
-        raise DataError(f"{path}: item id {first!r} stands in {rows}; keep one row per item")
-    return raw.with_columns(ids.alias("item_id"))
+def _events(frame: pl.LazyFrame, name: str, columns: Columns) -> Events:
+    """The mapped columns under their canonical names."""
+    wanted = {
+        "user": columns.user, "item": columns.item, "time": columns.time, "event": columns.event,
+        "rating": columns.rating, "session": columns.session, "part": columns.split,
+    }  # fmt: skip
+    named = {role: column for role, column in wanted.items() if column is not None}
+    for role, column in named.items():
+        if column not in column_names(frame):
+            raise missing_column(name, column, f"[data.columns] {'split' if role == 'part' else role}", frame)
+    return Events(name, frame.select(pl.col(column).alias(role) for role, column in named.items()), named)
 
 
-def _filled_text(column: pl.Series, where: str, what: str) -> pl.Series:
-    """The column as text, refused if a value is null or empty. Whole numbers stored as floats lose their ".0"."""
-    if column.dtype.is_nested() or column.dtype == pl.Binary:
-        raise DataError(f"{where}: holds {column.dtype}, wanted text or numbers; name another column in the recipe")
-    if column.dtype.is_float():  # what pandas makes of integers if one is missing
-        column = column.fill_nan(None)
-        whole = column.cast(pl.Int64, strict=False)
-        column = whole if (whole == column).all() else column
-    text = column.cast(pl.String).str.strip_chars()
-    bad = (text.fill_null("") == "").arg_true()
-    if len(bad):
-        raise DataError(f"{where}: {len(bad)} empty {what}s, first in row {bad[0] + 1}; fill or remove those rows")
-    return text
-
-
-def _times(column: pl.Series, where: str) -> pl.Series:
-    """Times as numbers, dates as seconds since 1970: Int64, or Float64 if some have fractions. Refused if one does not parse."""
-    times = _whole_numbers(column)
-    if times.null_count():
-        seconds = _seconds(column)
-        whole = seconds.cast(pl.Int64, strict=False)
-        times = whole if (whole == seconds).all() else seconds
-    bad = times.is_null().arg_true()
-    if len(bad):
-        raise DataError(
-            f"{where}: {len(bad)} times do not parse, first {column[bad[:1]].to_list()[0]!r} in row {bad[0] + 1}; "
-            "wanted numbers or ISO dates, all written alike"
-        )
-    return times
-
-
-def _whole_numbers(column: pl.Series) -> pl.Series:
-    """Integers exactly as they are (nanoseconds do not fit a float), null where there is none."""
-    if column.dtype.is_integer():
-        return column.cast(pl.Int64, strict=False)
-    if column.dtype == pl.String:
-        return column.str.strip_chars().cast(pl.Int64, strict=False)
-    return pl.Series([None] * len(column), dtype=pl.Int64)
-
-
-def _seconds(column: pl.Series) -> pl.Series:
-    """Float64, null where there is neither a finite number nor a date."""
-    if isinstance(column.dtype, pl.Date | pl.Datetime):
-        return column.cast(pl.Datetime("us")).dt.epoch("us") / 1_000_000
-    if column.dtype.is_numeric():
-        seconds = column.cast(pl.Float64)
-    elif column.dtype == pl.String:
-        text = column.str.strip_chars()
-        dates = text.str.to_datetime(strict=False, time_unit="us", time_zone="UTC").dt.epoch("us") / 1_000_000
-        seconds = text.cast(pl.Float64, strict=False).fill_null(dates)
-    else:
-        return pl.Series([None] * len(column), dtype=pl.Float64)
-    return seconds.set(~seconds.is_finite(), None)
+def _items(frame: pl.LazyFrame, name: str, item: str) -> pl.LazyFrame:
+    """The item table with the items' ids in item_id; every other column is kept."""
+    if item not in column_names(frame):
+        raise missing_column(name, item, "the item's id", frame)
+    return frame.with_columns(pl.col(item).alias("item_id"))

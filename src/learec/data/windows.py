@@ -47,7 +47,7 @@ def windows_of(sessions: Sessions, numbers: Ints, history: int) -> Windows:
 
 
 def batches_by_budget(sizes: Ints, order: Ints, budget: int) -> list[Ints]:
-    """Windows in the given order, cut into batches whose trees hold at most `budget` slots (one window at least)."""
+    """Pieces of work in the given order, cut into batches that hold at most `budget` (slots, items) and one piece at least."""
     batches: list[Ints] = []
     ends = np.cumsum(sizes[order])
     start = 0
