@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "evaluation": FOUNDATION | {"data", "annotations"},
     "serving": FOUNDATION | {"data", "agents"},
 }
-COMPOSERS = {"line", "cli"}  # may import anything; nothing below may import them
+COMPOSERS = {"line", "cli", "downloads_cli", "leakage"}  # may import anything; nothing below may import them
 LANGUAGE_MODEL = {"transformers", "peft"}  # in environment/ only
 
 

@@ -13,18 +13,22 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from learec import downloads_cli
 from learec.config import RunOptions, load_recipe
 from learec.errors import ConfigError, LearecError
-from learec.line import STAGES, train_stage, walk
+from learec.line import STAGES, append_stage, train_stage, walk
 from learec.progress import Reporter
 from learec.run import Run, check_folder, costs
 
 INTERRUPTED = 130
+LEAKING = 1
 
 app = typer.Typer(
     help="learec: a language model as an environment for recommenders. Start with `learec demo`.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
+
+app.add_typer(downloads_cli.app, name="data")
 
 RecipePath = Annotated[Path, typer.Argument(help="the recipe, a .toml file such as recipes/industrial.toml")]
 DataFolder = Annotated[
@@ -83,11 +87,29 @@ def demo(folder: RunFolder = None, device: Device = "cpu") -> None:
 
 
 @app.command()
-def prepare(recipe: RecipePath, data: DataFolder = None, folder: RunFolder = None) -> None:
+def prepare(
+    recipe: RecipePath, data: DataFolder = None, folder: RunFolder = None,
+    append: Annotated[Path | None, typer.Option(help="a file of new events: extends log/, nothing in it is renumbered")] = None,
+    append_items: Annotated[Path | None, typer.Option(help="with --append: an item table that holds the new items")] = None,
+) -> None:  # fmt: skip
     """Read the raw log and the item table, filter, number, split: makes log/."""
     job = _run(recipe, data, folder, "cpu")
+    if append is not None:
+        append_stage(job, append, append_items)
+        return
+    if append_items is not None:
+        raise ConfigError("--append-items goes with --append; name the new events too, or drop it")
     STAGES["simulate"](job)
     STAGES["prepare"](job)
+
+
+@app.command()
+def audit(folder: Annotated[Path, typer.Argument(help="a run's folder, such as runs/industrial, or its log/")]) -> None:
+    """Count what one asks about a log and its split, and look for leaks: exit code 1 if there is one."""
+    from learec.leakage import audit as audited
+
+    if not audited(folder, Reporter()):
+        raise typer.Exit(LEAKING)
 
 
 @app.command()

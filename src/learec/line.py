@@ -15,7 +15,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from learec.artifacts import MANIFEST, Request, building, finish_interrupted, is_current, request_for, require, stored_request
+from learec.artifacts import (
+    MANIFEST,
+    Request,
+    building,
+    finish_interrupted,
+    is_current,
+    read_manifest,
+    request_for,
+    require,
+    stored_request,
+)  # fmt: skip
+from learec.errors import ArtifactError
 from learec.run import Run, open_log, report_data, require_annotations, require_environment, require_log
 
 
@@ -44,14 +55,51 @@ def prepare_stage(run: Run) -> bool:
     from learec.data.prepare import log_request, prepare
 
     recipe, folder = run.recipe, run.folder("log")
+    if run.has("log") and not (run.data_folder / recipe.data.events).exists():
+        require_log(run)
+        run.reporter.say(f"  prepare: the raw log {recipe.data.events} is not here; going on with the log made from it")
+        return False
     if _up_to_date(run, folder, log_request(recipe.data, recipe.seed, run.data_folder), "prepare"):
         return False
-    notes = prepare(recipe.data, recipe.seed, run.data_folder, folder)
-    for row in notes["funnel"]:
-        run.reporter.say(f"  {row['step']}: {row['events']:,} events, {row['users']:,} users, {row['items']:,} items")
-    if notes["items_without_text"]:
-        run.reporter.say(f"  {notes['items_without_text']:,} of {notes['items']:,} items have no text")
+    _refuse_to_lose_events(run)
+    tell_log(run, prepare(recipe.data, recipe.seed, run.data_folder, folder))
     return True
+
+
+def append_stage(run: Run, events: Path, items: Path | None) -> None:
+    """Extend the log by a file of new events; without an item table of their own, new items are sought in the recipe's."""
+    from learec.data.append import append
+
+    require_log(run)
+    own = run.recipe.data.items
+    table = items or (run.data_folder / own if own else None)
+    tell_log(run, append(run.recipe.data, run.recipe.seed, events, table, run.folder("log")))
+
+
+def _refuse_to_lose_events(run: Run) -> None:
+    """A log that was extended is not made again from the first files alone."""
+    folder = run.folder("log")
+    appended = read_manifest(folder, "log", run.make_with("prepare")).notes.get("appended") if run.has("log") else None
+    if appended:
+        files = ", ".join(entry["file"] for entry in appended)
+        raise ArtifactError(
+            f"{folder}: holds events appended from {files}, which making it again would lose; add them to [data] events "
+            f"and delete {folder}, or set [data] back as it was"
+        )
+
+
+def tell_log(run: Run, notes: dict[str, Any]) -> None:
+    """The funnel, the parts of the split, and what a reader should know of them."""
+    width = max(len(row["step"]) for row in notes["funnel"])
+    run.reporter.say(f"  {'':{width}} {'events':>13} {'users':>11} {'items':>11}")
+    for row in notes["funnel"]:
+        run.reporter.say(f"  {row['step']:{width}} {row['events']:13,} {row['users']:11,} {row['items']:11,}")
+    train, validation, test = notes["steps_by_part"]
+    run.reporter.say(f"  split {notes['split']}: {train:,} steps for training, {validation:,} for validation, {test:,} for test")
+    with_text = 1 - notes["items_without_text"] / notes["items"]
+    run.reporter.say(f"  {with_text:.1%} of {notes['items']:,} items have text ({notes['items_without_text']:,} have none)")
+    for caveat in notes["caveats"]:
+        run.reporter.say(f"  note: {caveat}")
 
 
 def adapt_stage(run: Run) -> bool:
