@@ -13,7 +13,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,12 +21,13 @@ from learec.data.log import Log, load_log
 from learec.data.windows import Windows
 from learec.environment.adapt import split_users
 from learec.environment.environment import Environment
-from learec.environment.item_tokens import mean_tokens, whitened
+from learec.environment.item_tokens import Texts, make_item_tokens, whitened
 from learec.environment.llm import LLM, load_llm
 from learec.environment.pairs import NegativeSampler, pair_batches
 from learec.environment.reward_model import RewardModel, reward_loss
 from learec.environment.state_model import StateModel, state_loss
 from learec.evaluation.evaluate import mean_metrics
+from learec.progress import Reporter
 
 EPOCHS, BATCH, LEARNING_RATE = 3, 128, 2e-3
 
@@ -70,7 +70,7 @@ def read(environment: Environment, windows: Windows, sampler: NegativeSampler, s
     return Hidden(*(torch.cat(column) for column in zip(*columns, strict=True)))
 
 
-def train_heads(training: Hidden, held_out: Hidden, vectors: Tensor, log_popularity: Tensor, norm: str) -> dict[str, float]:
+def train_heads(training: Hidden, held_out: Hidden, vectors: Tensor, sampler: NegativeSampler, norm: str) -> dict[str, float]:
     torch.manual_seed(0)
     size = training.before.shape[1]
     state_model, reward_model = StateModel(size, vectors.shape[1], 0.8), RewardModel(size)
@@ -89,7 +89,7 @@ def train_heads(training: Hidden, held_out: Hidden, vectors: Tensor, log_popular
         states = state_model(part.before, part.skip)
         positive = reward_model(part.action, (states * vectors[part.actions]).sum(-1))
         negative = reward_model(part.negative, (states * vectors[part.negatives]).sum(-1))
-        return state_model.logits(states, vectors, log_popularity), positive, negative
+        return state_model.logits(states, vectors, sampler.log_popularity, sampler.impossible), positive, negative
 
     @torch.no_grad()
     def measure() -> dict[str, float]:
@@ -119,11 +119,12 @@ def train_heads(training: Hidden, held_out: Hidden, vectors: Tensor, log_popular
     return min(found, key=lambda m: m["state_loss"] + m["reward_loss"])
 
 
-def token_variants(llm: LLM, log: Log, config: EnvironmentConfig) -> dict[str, Tensor]:
-    texts = llm.token_ids(log.catalog.table["text"].to_list(), config.max_text_tokens)
-    raw = torch.stack([torch.zeros(llm.embeddings.shape[1]), *(llm.embeddings[text].float().mean(0) for text in texts)])
+def token_variants(llm: LLM, log: Log, config: EnvironmentConfig) -> tuple[dict[str, Tensor], Texts]:
+    ids = llm.token_ids(log.catalog.table["text"].to_list(), config.max_text_tokens)
+    raw = torch.stack([torch.zeros(llm.embeddings.shape[1]), *(llm.embeddings[text].float().mean(0) for text in ids)])
     raw *= llm.embeddings.norm(dim=1).mean() / raw[1:].norm(dim=1).mean()
-    return {"raw": raw, "centred": mean_tokens(texts, llm.embeddings)}
+    centred, texts = make_item_tokens(llm, log, config, 0, Path(), Reporter())
+    return {"raw": raw, "centred": centred}, texts
 
 
 def main() -> None:
@@ -131,14 +132,14 @@ def main() -> None:
     llm = load_llm(config, "cpu")
     split = split_users(log.training, config, 0)
     sampler = NegativeSampler(log.training, log.catalog.n_items, config)
-    has_text = np.array([False, *(log.catalog.table["text"] != "")])
+    variants, texts = token_variants(llm, log, config)
     results = {}
-    for name, tokens in token_variants(llm, log, config).items():
-        vectors = torch.from_numpy(whitened(tokens.numpy(), has_text, config.whitened_size))
+    for name, tokens in variants.items():
+        vectors = torch.from_numpy(whitened(tokens.numpy(), texts, config.whitened_size))
         environment = Environment(llm, config, tokens, vectors).eval()
         training, held_out = read(environment, split.training, sampler, 1), read(environment, split.held_out, sampler, 2)
         for norm in ("layernorm", "standardised"):
-            results[f"{name} tokens, {norm}"] = train_heads(training, held_out, vectors, sampler.log_popularity, norm)
+            results[f"{name} tokens, {norm}"] = train_heads(training, held_out, vectors, sampler, norm)
             print(f"{name} tokens, {norm}: {results[f'{name} tokens, {norm}']}", flush=True)
     print(json.dumps(results))
 

@@ -143,7 +143,9 @@ def test_an_artifact_of_another_format_is_made_again_and_not_read(folder, monkey
     build(folder)
     monkeypatch.undo()
     assert not is_current(folder, FIRST)
-    with pytest.raises(ArtifactError, match=rf"holds log of format 0, wanted log of format 1; make it again with `{COMMAND}`"):
+    with pytest.raises(
+        ArtifactError, match=rf"holds log of format 0, wanted log of format {artifacts.FORMAT}; make it again with `{COMMAND}`"
+    ):
         read_manifest(folder, "log", COMMAND)
 
 
@@ -151,7 +153,7 @@ def test_an_artifact_of_another_kind_or_none_is_refused_with_the_command_that_ma
     with pytest.raises(ArtifactError, match=rf"no log here .*; make it with `{COMMAND}`"):
         read_manifest(folder, "log", COMMAND)
     build(folder)
-    with pytest.raises(ArtifactError, match="holds log of format 1, wanted agent of format 1"):
+    with pytest.raises(ArtifactError, match=f"holds log of format {artifacts.FORMAT}, wanted agent of format {artifacts.FORMAT}"):
         read_manifest(folder, "agent", COMMAND)
 
 

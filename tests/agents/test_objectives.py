@@ -25,7 +25,8 @@ def outputs():
     """Uniform over three items; Q = item number in both states; target values 2 now and 4 afterwards."""
     log_probs = torch.full((2, 4), -math.log(3))
     log_probs[:, 0] = -math.inf
-    return Outputs(log_probs, Values(3, lambda actions: actions.float(), torch.full((2,), 2.0), torch.full((2,), 4.0)))
+    items = torch.tensor([1, 2, 3])
+    return Outputs(log_probs, Values(items, lambda actions: actions.float(), torch.full((2,), 2.0), torch.full((2,), 4.0)))
 
 
 def test_supervised_needs_no_critic():
@@ -68,7 +69,7 @@ def test_lea_over_supervised_has_no_q_loss():
 
 def test_negatives_are_never_the_logged_action_nor_padding_and_reach_every_other_item():
     actions = torch.tensor([1, 3, 5]).repeat(400)
-    draws = draw_negatives(actions, 10, 5)
+    draws = draw_negatives(actions, 10, torch.arange(1, 6))
     assert not (draws == actions[:, None]).any()
     for action in (1, 3, 5):
         assert set(draws[actions == action].unique().tolist()) == {1, 2, 3, 4, 5} - {action}

@@ -94,7 +94,9 @@ def learner_and_batch(small_log, **settings):
     config = AgentConfig(**{**SMALL, "objective": "snqn", **settings})
     batches = Batches(small_log.training, None, config, "cpu")
     torch.manual_seed(0)
-    return Learner(Agent(config, small_log.catalog.n_items, 0), objective_for(config)), batches.epoch(1, 0)[0]
+    n_items = small_log.catalog.n_items
+    agent = Agent(config, n_items, 0, torch.tensor([2, 5]))
+    return Learner(agent, objective_for(config), torch.arange(1, n_items + 1)), batches.epoch(1, 0)[0]
 
 
 def test_gradients_reach_encoder_actor_and_critic_but_not_the_target_network(small_log):
@@ -125,13 +127,14 @@ def test_values_come_from_the_target_network_at_the_action_the_trained_one_likes
     assert values.same.unique().tolist() == values.next.unique().tolist() == [7.0]
 
 
-def test_the_bootstrap_never_picks_padding(small_log):
+@pytest.mark.parametrize("impossible", [0, 2, 5])
+def test_the_bootstrap_never_picks_padding_nor_a_cold_item(small_log, impossible):
     learner, batch = learner_and_batch(small_log, dropout=0.0)
     with torch.no_grad():
-        learner.agent.critic.bias[0] = 1e6
+        learner.agent.critic.bias[impossible] = 1e6
         learner.target.critic.weight.zero_()
         learner.target.critic.bias.zero_()
-        learner.target.critic.bias[0] = 1e6
+        learner.target.critic.bias[impossible] = 1e6
         values = learner._values(learner.agent(batch.items)[batch.real], batch)
     assert values.same.max() == values.next.max() == 0
 

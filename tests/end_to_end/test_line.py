@@ -95,7 +95,7 @@ def test_recommend_works_without_transformers_and_peft(whole):
     root, _ = whole
     import polars as pl
 
-    ids = pl.read_parquet(root / "runs/small/log/catalog.parquet")["item_id"][:2]
+    ids = pl.read_ipc(root / "runs/small/log/catalog.arrow")["item_id"][:2]
     blocked = "import sys; sys.modules.update(dict.fromkeys(['transformers', 'peft', 'accelerate'])); "
     command = [
         sys.executable,

@@ -75,7 +75,7 @@ def test_the_skip_connection_is_a_decayed_sum_of_what_came_before():
 
 
 def test_padding_is_no_possible_action_of_the_state_model():
-    logits = StateModel(3, 2, 0.5).logits(torch.ones(1, 2), torch.ones(4, 2), torch.zeros(4))
+    logits = StateModel(3, 2, 0.5).logits(torch.ones(1, 2), torch.ones(4, 2), torch.zeros(4), torch.tensor([0]))
     assert logits[0, 0] == -torch.inf and torch.isfinite(logits[0, 1:]).all()
 
 

@@ -70,7 +70,7 @@ def test_k_must_be_positive(recommender):
 
 def test_an_agent_of_another_catalog_is_refused(small_log):
     with pytest.raises(ArtifactError, match="items"):
-        Recommender(Agent(AgentConfig(hidden_size=8), 7, 0), small_log.catalog)
+        Recommender(Agent(AgentConfig(hidden_size=8), small_log.catalog.n_items + 1, 0), small_log.catalog)
 
 
 def test_serving_imports_no_language_model_library():

@@ -24,14 +24,21 @@ class Agent(nn.Module):
     that the actor can serve without a language model.
     """
 
-    def __init__(self, config: AgentConfig, n_items: int, state_size: int) -> None:
-        """state_size 0: the critic reads no state of the environment. Without an RL objective there is no critic."""
+    def __init__(self, config: AgentConfig, n_items: int, state_size: int, cold_items: Tensor | None = None) -> None:
+        """state_size 0: the critic reads no state of the environment. Without an RL objective there is no critic.
+
+        cold_items are those that no training step has: they enter no loss, no maximum and no ranking, so that nothing
+        of the held-out parts, not even that an item exists, reaches what is learnt.
+        """
         super().__init__()
         self.config, self.n_items, self.state_size = config, n_items, state_size
         self.encoder = ENCODERS[config.encoder](
             n_items, config.hidden_size, config.n_layers, config.n_heads, config.dropout, config.max_length + 1
         )
+        self.cold_items = nn.Buffer(torch.zeros(0, dtype=torch.long) if cold_items is None else cold_items)
         self.actor_bias = nn.Parameter(torch.zeros(n_items + 1))
+        with torch.no_grad():
+            self.encoder.get_parameter("items.weight")[self.cold_items] = 0  # in a history they say nothing
         has_critic = config.objective != "supervised"
         self.critic = nn.Linear(config.hidden_size, n_items + 1) if has_critic else None
         self.state_projection = nn.Linear(state_size, config.hidden_size) if has_critic and state_size else None
@@ -42,8 +49,8 @@ class Agent(nn.Module):
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Actor: (M, H) -> (M, N + 1). Padding is impossible."""
-        bias = self.actor_bias.index_fill(0, torch.zeros(1, dtype=torch.long, device=hidden.device), -torch.inf)
+        """Actor: (M, H) -> (M, N + 1). Padding and cold items are impossible."""
+        bias = self.actor_bias.index_fill(0, self._impossible(), -torch.inf)
         return torch.addmm(bias, hidden, self.encoder.get_parameter("items.weight").T)
 
     def critic_input(self, hidden: Tensor, states: Tensor | None) -> Tensor:
@@ -53,10 +60,11 @@ class Agent(nn.Module):
         projected: Tensor = self.state_projection(states)
         return hidden + projected
 
-    def q(self, critic_input: Tensor) -> Tensor:
-        """Critic: (M, H) -> Q(s, .) (M, N + 1)."""
-        values: Tensor = self._required_critic()(critic_input)
-        return values
+    def best_actions(self, critic_input: Tensor) -> Tensor:
+        """Argmax of Q(s, .) of (M, H) over all items but padding and cold ones: (M,)."""
+        critic = self._required_critic()
+        bias = critic.bias.index_fill(0, self._impossible(), -torch.inf)
+        return torch.addmm(bias, critic_input, critic.weight.T).argmax(1)
 
     def q_at(self, critic_input: Tensor, actions: Tensor) -> Tensor:
         """Q(s, a) of (M, H) for actions (M,) or (M, K): dot products with the actions' rows instead of all of them."""
@@ -65,6 +73,9 @@ class Agent(nn.Module):
         chosen = torch.bmm(rows, critic_input[:, :, None])[:, :, 0]
         bias = functional.embedding(actions.view(len(actions), -1), critic.bias[:, None])[:, :, 0]
         return (chosen + bias).view(actions.shape)
+
+    def _impossible(self) -> Tensor:
+        return torch.cat([self.cold_items.new_zeros(1), self.cold_items])
 
     def _required_critic(self) -> nn.Linear:
         if self.critic is None:
@@ -105,6 +116,7 @@ def load_agent(folder: Path, device: str) -> tuple[Agent, Manifest]:
     check_files(folder, manifest, MAKE_WITH)
     settings = manifest.request.config
     config = AgentConfig(**{key: value for key, value in settings.items() if key in AgentConfig.model_fields})
-    agent = Agent(config, manifest.notes["n_items"], manifest.notes["state_size"])
-    agent.load_state_dict(load_file(folder / WEIGHTS))
+    weights = load_file(folder / WEIGHTS)
+    agent = Agent(config, manifest.notes["n_items"], manifest.notes["state_size"], weights["cold_items"])
+    agent.load_state_dict(weights)
     return agent.to(device).eval(), manifest

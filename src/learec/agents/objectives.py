@@ -34,7 +34,7 @@ class Values:
     needed for its maximum, never for a gradient.
     """
 
-    n_items: int
+    items: Tensor  # (n,) items of training steps, ascending: what may be drawn as a negative
     q: Callable[[Tensor], Tensor]  # actions (M,) or (M, K) -> Q(s, a) of the trained network
     same: Tensor  # (M,) in the step's own state
     next: Tensor  # (M,) in the state after the action
@@ -90,7 +90,7 @@ class SNQN:
         """Cross-entropy, Q loss of the logged action, and Q loss of uniformly drawn other actions."""
         values = required(outputs)
         targets = double_q_target(steps.rewards, values.next, steps.terminal, self.gamma)
-        negatives = draw_negatives(steps.actions, self.n_negatives, values.n_items)
+        negatives = draw_negatives(steps.actions, self.n_negatives, values.items)
         negative_loss = negative_q_loss(values.q(negatives), values.same, self.negative_reward, self.gamma)
         return {
             "ce": cross_entropy(outputs.log_probs, steps.actions),
@@ -129,12 +129,13 @@ class LEA:
         return losses
 
 
-def draw_negatives(actions: Tensor, n_negatives: int, n_items: int) -> Tensor:
-    """Items drawn uniformly from 1..N without the logged action, (M, n_negatives)."""
+def draw_negatives(actions: Tensor, n_negatives: int, items: Tensor) -> Tensor:
+    """Of `items` (n,), ascending, drawn uniformly without the logged action, (M, n_negatives)."""
     shape = (len(actions), n_negatives)
-    draws = torch.randint(1, max(n_items, 2), shape, device=actions.device)
-    # N - 1 numbers stand for the N items but one: those at or above the action move up by one.
-    return torch.where(draws >= actions[:, None], draws + 1, draws).clamp(max=n_items)
+    places = torch.randint(0, max(len(items) - 1, 1), shape, device=actions.device)
+    # n - 1 numbers stand for the n items but one: those at or above the action's place move up by one.
+    own = torch.searchsorted(items, actions)[:, None]
+    return items[torch.where(places >= own, places + 1, places).clamp(max=len(items) - 1)]
 
 
 def required(outputs: Outputs) -> Values:

@@ -48,7 +48,8 @@ def train(
         annotations = annotations.shuffled(derived_seed("placebo", seed))
     batches = Batches(log.training, annotations, config, device)
     torch.manual_seed(derived_seed("agent", seed))
-    learner = Learner(Agent(config, log.catalog.n_items, batches.state_size).to(device), objective_for(config))
+    agent = Agent(config, log.catalog.n_items, batches.state_size, torch.as_tensor(log.cold_items)).to(device)
+    learner = Learner(agent, objective_for(config), torch.unique(torch.as_tensor(log.training.items, device=device).long()))
     optimizer = torch.optim.AdamW(learner.agent.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     task = Task(
         learner=learner.tensors(),
@@ -70,8 +71,9 @@ def train(
 class Learner:
     """An agent in training: the trained network, and the target network that double Q-learning reads values from."""
 
-    def __init__(self, agent: Agent, objective: Objective) -> None:
-        self.agent, self.objective = agent, objective
+    def __init__(self, agent: Agent, objective: Objective, trained_items: Tensor) -> None:
+        """trained_items are those of training steps, ascending: negatives are drawn from them."""
+        self.agent, self.objective, self.trained_items = agent, objective, trained_items
         self.target = copy.deepcopy(agent).requires_grad_(False).eval() if objective.needs_critic else None
 
     def tensors(self) -> dict[str, Tensor]:
@@ -95,12 +97,12 @@ class Learner:
         states = self.agent.critic_input(hidden, batch.states)  # (R, H)
         acted = batch.acted.nonzero()[:, 0]
         with torch.no_grad():
-            best = self.agent.q(states)[:, 1:].argmax(1) + 1  # never padding
+            best = self.agent.best_actions(states)
             target_hidden = self.target(batch.items)[batch.real]
             value = self.target.q_at(self.target.critic_input(target_hidden, batch.states), best)  # (R,)
         acting = states[acted]
         # The place after an acted one is the next place of the same window: a window ends with a place that did not act.
-        return Values(self.agent.n_items, lambda actions: self.agent.q_at(acting, actions), value[acted], value[acted + 1])
+        return Values(self.trained_items, lambda actions: self.agent.q_at(acting, actions), value[acted], value[acted + 1])
 
     @torch.no_grad()
     def follow(self) -> None:

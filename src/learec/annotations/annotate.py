@@ -54,12 +54,12 @@ def annotate(
                 steps = np.arange(training.offsets[sessions[0]], training.offsets[sessions[-1] + 1])
                 if not path.exists():
                     shard = _slice(training, sessions)
-                    candidates = _candidates(config, scores, training, shard, steps, environment)
+                    candidates = _candidates(config, scores, log, shard, steps, environment)
                     _write_shard(path, candidates, *environment.annotate(shard, candidates))
                 advance(len(steps))
         columns = _columns(partial / SCRATCH, len(shards), training, config)
         notes.update(_notes(columns, training))
-        notes["rewards"]["random"] = _random_rewards(environment, training, columns, log.catalog.n_items)
+        notes["rewards"]["random"] = _random_rewards(environment, training, columns)
         for name in ("raw_rewards", "proposed_rewards"):
             del columns[name]
         for name, column in columns.items():
@@ -75,14 +75,13 @@ def _slice(training: Sessions, sessions: Ints) -> Sessions:
     return Sessions(offsets, training.items[first:last], training.events[first:last], training.rewards[first:last])
 
 
-def _candidates(
-    config: AnnotationsConfig, scores: Any, training: Sessions, shard: Sessions, steps: Ints, environment: Environment
-) -> Ints:
+def _candidates(config: AnnotationsConfig, scores: Any, log: Log, shard: Sessions, steps: Ints, environment: Environment) -> Ints:
+    """Proposals for a shard's steps, among the items of training steps."""
     if scores is None:
         none = np.zeros((shard.n_steps, 0), dtype=np.int32)
         states, _, _ = environment.annotate(shard, none)
-        return propose(lambda block: states[block] @ environment.item_vectors.T, shard, config.n_augmented)
-    return propose(lambda block: scores(steps[block]), shard, config.n_augmented)
+        return propose(lambda block: states[block] @ environment.item_vectors.T, shard, config.n_augmented, log.cold_items)
+    return propose(lambda block: scores(steps[block]), shard, config.n_augmented, log.cold_items)
 
 
 def _write_shard(path: Path, candidates: Ints, states: Floats, rewards: Floats, candidate_rewards: Floats) -> None:
@@ -149,12 +148,12 @@ def _histogram(rewards: Floats) -> list[int]:
     return counts
 
 
-def _random_rewards(environment: Environment, training: Sessions, columns: dict[str, Any], n_items: int) -> list[int]:
-    """Histogram of what uniformly drawn items would have been worth in the first sessions, on the standardised scale."""
+def _random_rewards(environment: Environment, training: Sessions, columns: dict[str, Any]) -> list[int]:
+    """Histogram of what training items drawn uniformly would be worth in the first sessions, on the standardised scale."""
     shard = _slice(training, np.arange(min(SAMPLED_SESSIONS, training.n_sessions)))
     rng = np.random.default_rng(0)
     asked = columns["annotated"][: shard.n_steps]
-    items = np.where(asked[:, None], rng.integers(1, n_items + 1, (shard.n_steps, 1)), 0)
+    items = np.where(asked[:, None], rng.choice(np.unique(training.items), (shard.n_steps, 1)), 0)
     _, _, rewards = environment.annotate(shard, items)
     observed = columns["raw_rewards"][columns["annotated"]]
     return _histogram((rewards[asked, 0] - observed.mean()) / observed.std())

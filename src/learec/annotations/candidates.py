@@ -7,8 +7,10 @@ import numpy as np
 from learec.config import AnnotationsConfig
 from learec.data.log import Floats, Ints, Sessions
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule
+from learec.data.windows import batches_by_budget
 
 BLOCK = 1024
+BLOCK_SEEN = 4_000_000  # items seen before the steps of a block
 LONGEST = 200  # items of the history that evidence is gathered from
 Scores = Callable[[Ints], Floats]  # steps (B,) -> scores of all items (B, N + 1)
 
@@ -26,22 +28,25 @@ def candidate_scores(config: AnnotationsConfig, training: Sessions, item_vectors
     return lambda steps: source.scores(*training.histories(steps, LONGEST))
 
 
-def propose(scores: Scores, training: Sessions, n_candidates: int) -> Ints:
+def propose(scores: Scores, training: Sessions, n_candidates: int, cold_items: Ints) -> Ints:
     """The best-scored items per step, best first, (E, K); 0 where a step has no history.
 
-    The step's own item and the items before it are no candidates; a log with fewer other items than K gives zeros.
+    The step's own item, the items before it and cold items are no candidates; with fewer other items than K there are
+    zeros.
     """
     chosen = np.zeros((training.n_steps, n_candidates), dtype=np.int32)
     steps = np.flatnonzero(training.step_of > 0)
-    for start in range(0, len(steps), BLOCK):
-        block = steps[start : start + BLOCK]
-        chosen[block] = _best(scores(block).copy(), training, block, n_candidates)
+    sizes = np.maximum(training.step_of[steps], BLOCK_SEEN // BLOCK)
+    for places in batches_by_budget(sizes, np.arange(len(steps)), BLOCK_SEEN):
+        block = steps[places]
+        allowed = scores(block).copy()
+        allowed[:, cold_items] = -np.inf
+        chosen[block] = _best(allowed, training, block, n_candidates)
     return chosen
 
 
 def _best(scores: Floats, training: Sessions, steps: Ints, n_candidates: int) -> Ints:
-    histories, _ = training.histories(steps, int(training.lengths.max()))
-    np.put_along_axis(scores, histories, -np.inf, axis=1)
+    scores[training.seen(steps)] = -np.inf
     np.put_along_axis(scores, training.items[steps].astype(np.int64)[:, None], -np.inf, axis=1)
     scores[:, 0] = -np.inf
     k = min(n_candidates, scores.shape[1] - 1)

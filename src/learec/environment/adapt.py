@@ -52,9 +52,8 @@ def adapt(
     llm = load_llm(config, device)
     notes: dict[str, Any] = {"users": len(split.training.items), "held_out_users": len(split.held_out.items)}
     with building(folder, request, notes) as partial:
-        tokens = make_item_tokens(llm, log.catalog, config, seed, partial, reporter)
-        has_text = np.array([False, *(log.catalog.table["text"] != "")])
-        vectors = whitened(tokens.cpu().numpy(), has_text, config.whitened_size)
+        tokens, texts = make_item_tokens(llm, log, config, seed, partial, reporter)
+        vectors = whitened(tokens.cpu().numpy(), texts, config.whitened_size)
         np.save(partial / "item_tokens.npy", tokens.cpu().numpy(), allow_pickle=False)
         np.save(partial / "item_vectors.npy", vectors, allow_pickle=False)
         environment = Environment(llm, config, tokens, torch.from_numpy(vectors).to(device))
@@ -166,7 +165,9 @@ def _score(environment: Environment, batch: PairBatch) -> _Scored:
     device = answers.rewards.device
     asked, paired = (torch.as_tensor(where, device=device) for where in (batch.asked, batch.paired))
     return _Scored(
-        environment.state_model.logits(answers.states[asked], environment.vectors, batch.log_popularity.to(device)),
+        environment.state_model.logits(
+            answers.states[asked], environment.vectors, batch.log_popularity.to(device), batch.impossible.to(device)
+        ),
         torch.as_tensor(batch.windows.items, device=device)[asked],
         answers.rewards[paired],
         answers.candidate_rewards[paired],

@@ -24,13 +24,13 @@ def calibrate(environment: Environment, batches: list[PairBatch]) -> None:
     reward_model.standardise.measure(trunk)
     similarity = (states * environment.vectors[actions]).sum(-1)
     of_negatives = torch.einsum("md,mkd->mk", states, environment.vectors[negatives])
-    log_popularity = batches[0].log_popularity.to(states.device)
+    log_popularity, impossible = batches[0].log_popularity.to(states.device), batches[0].impossible.to(states.device)
     scalars = [state_model.log_temperature, state_model.popularity_weight, reward_model.scale]
     optimizer = torch.optim.LBFGS(scalars, max_iter=25, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        logits, scale = state_model.logits(states, environment.vectors, log_popularity), reward_model.scale
+        logits, scale = state_model.logits(states, environment.vectors, log_popularity, impossible), reward_model.scale
         loss = state_loss(logits, actions) + reward_loss(scale * similarity, scale * of_negatives, present)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss

@@ -51,7 +51,9 @@ class Environment(nn.Module):
         self.decoder = llm.decoder
         self.item_tokens = nn.Buffer(item_tokens, persistent=False)
         self.vectors = nn.Buffer(item_vectors, persistent=False)
-        prompt = torch.tensor(llm.token_ids([config.prompt], 10_000)[0], dtype=torch.long, device=item_tokens.device)
+        prompt = torch.tensor(
+            llm.token_ids([config.prompt], 10_000, special=True)[0], dtype=torch.long, device=item_tokens.device
+        )
         start = llm.tokenizer.bos_token_id
         if start is not None:
             prompt = torch.cat([prompt.new_tensor([start]), prompt])

@@ -39,11 +39,13 @@ class LLM:
         weight: Tensor = self.causal.get_input_embeddings().weight.detach()
         return weight
 
-    def token_ids(self, texts: list[str], max_tokens: int) -> list[list[int]]:
-        """Each text as token ids without special tokens, cut to max_tokens."""
+    def token_ids(self, texts: list[str], max_tokens: int, *, special: bool = False) -> list[list[int]]:
+        """Each text as token ids, cut to max_tokens. Unless `special`, no text can spell one of the model's own marks."""
         if not texts:
             return []
-        encoded = self.tokenizer(texts, add_special_tokens=False, truncation=True, max_length=max_tokens)
+        encoded = self.tokenizer(
+            texts, add_special_tokens=False, truncation=True, max_length=max_tokens, split_special_tokens=not special
+        )
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 

@@ -19,6 +19,7 @@ class PairBatch:
     windows: Windows
     negatives: Ints  # (W, L, n_negatives)
     log_popularity: Tensor  # (N + 1,) of training events
+    impossible: Tensor  # (1 + cold items,) padding and the items that no training step has
 
     @property
     def asked(self) -> Bools:
@@ -37,13 +38,14 @@ class NegativeSampler:
 
     def __init__(self, training: Sessions, n_items: int, config: EnvironmentConfig) -> None:
         counts = np.bincount(training.items, minlength=n_items + 1)[1:].astype(np.float64)
-        weights = counts if config.negatives == "popular" else np.ones(n_items)
+        weights = counts if config.negatives == "popular" else (counts > 0).astype(np.float64)
         self.cumulative = np.cumsum(weights / weights.sum())
         self.n_negatives = config.n_negatives
         self.training = training
         self.log_popularity = torch.tensor(
-            np.log(np.concatenate([[1.0], counts + 1]) / (counts.sum() + n_items)), dtype=torch.float32
+            np.log(np.concatenate([[1.0], counts + 1]) / (counts.sum() + (counts > 0).sum())), dtype=torch.float32
         )
+        self.impossible = torch.tensor([0, *(np.flatnonzero(counts == 0) + 1)])
 
     def sample(self, windows: Windows, seed: int) -> Ints:
         """(W, L, n_negatives) for steps with a history, else 0. A draw that the user has interacted with is left out (0)."""
@@ -71,5 +73,5 @@ def pair_batches(windows: Windows, sampler: NegativeSampler, budget: int, seed: 
     batches = []
     for rows in batches_by_budget(sizes, order, budget):
         batch = windows.take(rows)
-        batches.append(PairBatch(batch, negatives[rows, : batch.items.shape[1]], sampler.log_popularity))
+        batches.append(PairBatch(batch, negatives[rows, : batch.items.shape[1]], sampler.log_popularity, sampler.impossible))
     return batches

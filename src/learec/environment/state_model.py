@@ -32,14 +32,14 @@ class StateModel(nn.Module):
         # eps: a history without any text starts at zero, where the gradient of a unit vector has no bound.
         return functional.normalize(skip + self.projection(self.standardise(hidden)), dim=-1, eps=1e-2)
 
-    def logits(self, states: Tensor, item_vectors: Tensor, log_popularity: Tensor) -> Tensor:
-        """Similarity over the temperature plus weighted log popularity (N + 1,): (..., N + 1); padding is impossible.
+    def logits(self, states: Tensor, item_vectors: Tensor, log_popularity: Tensor, impossible: Tensor) -> Tensor:
+        """Similarity over the temperature plus weighted log popularity (N + 1,): (..., N + 1), -inf where impossible.
 
         Without the second term the states themselves turn towards popular items, and a reward built on their
         similarity loses what it could tell about popular negatives.
         """
         scores = states @ item_vectors.T / self.log_temperature.exp() + self.popularity_weight * log_popularity
-        return scores.index_fill(-1, torch.zeros(1, dtype=torch.long, device=scores.device), -torch.inf)
+        return scores.index_fill(-1, impossible, -torch.inf)
 
     def skip(self, windows: Windows, item_vectors: Tensor) -> Tensor:
         """Direction of what came before each step: unit(sum of decay ** age * vector), (W, L, state size)."""

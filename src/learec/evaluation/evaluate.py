@@ -150,8 +150,9 @@ def _tables(config: EvaluationConfig, seed: int, table: pl.DataFrame, contestant
 def _repeated_share(log: Log) -> float:
     """Share of test targets that the history already holds: with seen items masked, nobody can hit them."""
     targets = log.targets(Part.TEST)
-    histories, _ = log.sessions.histories(targets, int(log.sessions.lengths.max()))
-    return float((histories == log.sessions.items[targets][:, None]).any(axis=1).mean()) if len(targets) else 0.0
+    repeated = np.ones(log.sessions.n_steps, dtype=bool)
+    repeated[np.unique(log.sessions.session_of << 32 | log.sessions.items, return_index=True)[1]] = False
+    return float(repeated[targets].mean()) if len(targets) else 0.0
 
 
 def _cell(runs: list[Values], bootstrap: Bootstrap) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from learec.data.log import Floats, Ints, Sessions
+from learec.data.windows import batches_by_budget
 
 BLOCK = 1024  # targets scored at once: bounds the (B, N + 1) scores in memory
+BLOCK_SEEN = 4_000_000  # and the items that were seen before them
 
 
 class Scorer(Protocol):
@@ -24,21 +26,18 @@ def ranks(scorer: Scorer, sessions: Sessions, targets: Ints, *, mask_seen: bool,
     An item with the target's score counts as ranked above it, so a scorer gains nothing from ties or from NaN. With
     mask_seen, items of the history rank last, the target included if it is one of them.
     """
-    return np.concatenate(
-        [
-            _block_ranks(scorer, sessions, targets[start : start + BLOCK], mask_seen, max_length)
-            for start in range(0, len(targets), BLOCK)
-        ]
-        or [np.zeros(0, dtype=np.int64)]
-    )
+    # A target with a long history stands for many: blocks are bounded in targets and in items seen before them.
+    sizes = np.maximum(sessions.step_of[targets], BLOCK_SEEN // BLOCK)
+    blocks = batches_by_budget(sizes, np.arange(len(targets)), BLOCK_SEEN)
+    found = [_block_ranks(scorer, sessions, targets[block], mask_seen, max_length) for block in blocks]
+    return np.concatenate(found or [np.zeros(0, dtype=np.int64)])
 
 
 def _block_ranks(scorer: Scorer, sessions: Sessions, targets: Ints, mask_seen: bool, max_length: int) -> Ints:
     histories, lengths = sessions.histories(targets, max_length)
     scores = np.nan_to_num(scorer.scores(histories, lengths), copy=True, nan=-np.inf)
     if mask_seen:
-        everything, _ = sessions.histories(targets, int(sessions.lengths.max()))
-        np.put_along_axis(scores, everything, -np.inf, axis=1)
+        scores[sessions.seen(targets)] = -np.inf
     scores[:, 0] = -np.inf
     own = np.take_along_axis(scores, sessions.items[targets].astype(np.int64)[:, None], axis=1)
     # Items at -inf (padding, masked) tie with a masked target: it ranks behind all of them but padding.

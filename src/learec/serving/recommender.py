@@ -26,8 +26,8 @@ class Recommender:
     """Recommends from a history alone: users need not have been in the log."""
 
     def __init__(self, agent: Agent, catalog: Catalog, mask_seen: bool = True) -> None:
-        """The catalog must be the one that the agent was trained on."""
-        if agent.n_items != catalog.n_items:
+        """The catalog must be the one that the agent was trained on, or extend it."""
+        if agent.n_items > catalog.n_items:
             raise ArtifactError(
                 f"the agent knows {agent.n_items} items and the log's catalog {catalog.n_items}; run `learec train RECIPE` again"
             )
@@ -38,7 +38,7 @@ class Recommender:
         """From the folders of an agent and of the log it was trained on. Seen items are masked as they were in training."""
         agent, manifest = load_agent(agent_folder, "cpu")
         log = load_log(log_folder)
-        if manifest.request.parents["log"] != log.digest:
+        if manifest.request.parents["log"] not in (log.digest, *log.ancestors):
             raise ArtifactError(f"{agent_folder}: was trained on another log than {log_folder}; run `learec train RECIPE`")
         return cls(agent, log.catalog, bool(manifest.request.config["mask_seen"]))
 
@@ -67,6 +67,8 @@ class Recommender:
             raise DataError(
                 f"unknown item id {item_id!r} in the history: not among the catalog's {self.catalog.n_items} items; {hint}"
             )
+        if number > self.agent.n_items:
+            raise DataError(f"item {item_id!r} joined the log after this agent was trained; run `learec train RECIPE`")
         return number
 
 
