@@ -31,7 +31,7 @@ UNKNOWN = {
     "of all agents": (SMALL + "[agent]\ngama = 0.9\n", "unknown key agent.gama; did you mean gamma?"),
     "like no other": (
         DATA + 'columns = { zzz = "u" }\n[agents.a]\n',
-        "unknown key data.columns.zzz; known: event, item, time, user",
+        "unknown key data.columns.zzz; known: event, item, rating, session, split, time, user",
     ),
 }
 WRONG = {
@@ -49,7 +49,10 @@ WRONG = {
         "environment.lora_rank = 'many': input should be a valid integer",
     ),
     "no table": ("agent = 3\n" + SMALL, "agent = 3: wanted a table [agent]"),
-    "not in the list": (SMALL + '[agent]\nencoder = "bert"\n', "agent.encoder = 'bert': input should be 'sasrec' or 'gru4rec';"),
+    "not in the list": (
+        SMALL + '[agent]\nencoder = "bert"\n',
+        "agent.encoder = 'bert': input should be 'sasrec', 'gru4rec', 'caser' or 'nextitnet';",
+    ),
     "missing": ('[data]\nitems = "items.csv"\n[agents.a]\n', "data.events is missing; add it to the recipe"),
     "missing table": (DATA, "agents is missing; add it to the recipe"),
     "no agent at all": ("agents = {}\n" + DATA, "agents = dictionary should have at least 1 item"),
@@ -146,3 +149,18 @@ def test_derived_seeds_of_other_purposes_and_other_seeds_differ_and_fit_into_63_
     seeds = [derived_seed(purpose, seed) for purpose in ("split", "init", "batches") for seed in range(50)]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_preset_is_laid_under_what_the_recipe_names(tmp_path):
+    agents = '[agent]\npreset = "published"\ndropout = 0.3\n[agents.a]\n[agents.b]\npreset = "strong"\n'
+    (tmp_path / "r.toml").write_text(DATA + agents)
+    a, b = (load_recipe(tmp_path / "r.toml").agents[name] for name in "ab")
+    assert (a.tied, a.double_q, a.max_length, a.switch_after, a.q_weight, a.dropout) == (False, "copies", 10, 15_000, 1.0, 0.3)
+    assert (b.tied, b.double_q, b.max_length, b.dropout) == (True, "target", 50, 0.3)
+    assert AgentConfig(preset="published").learning_rate == 0.005
+
+
+def test_an_unknown_preset_is_refused(tmp_path):
+    (tmp_path / "r.toml").write_text(DATA + '[agents.a]\npreset = "best"\n')
+    with pytest.raises(ConfigError, match="agents.a.preset = 'best': input should be 'strong' or 'published'"):
+        load_recipe(tmp_path / "r.toml")

@@ -1,4 +1,4 @@
-"""The one training loop: batches in, named losses out, validation, early stopping, and exact resume from an epoch's end.
+"""The one training loop: batches in, named losses out, validation, early stopping, and exact resume at any batch.
 
 Every step seeds torch from (seed, epoch, batch), so a resumed run draws the same dropout masks and negatives as one
 that was never stopped, and no random state has to be stored.
@@ -6,6 +6,7 @@ that was never stopped, and no random state has to be stored.
 
 import json
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,24 +14,29 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
-from learec.artifacts import SCRATCH, write_bytes
+from learec.artifacts import SCRATCH, UNFINISHED
 from learec.config import derived_seed
 from learec.errors import LearecError
 from learec.progress import Reporter
 
 B = TypeVar("B")
+CHECKPOINT_SECONDS = 60.0  # within an epoch; one is written after every epoch anyway
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to train and when to stop. patience None: all epochs, and the last weights are kept."""
+    """How long to train and when to stop. patience None: all epochs, and the last weights are kept.
+
+    Before `first_epochs` are over, patience is not: an objective that changes on its way gets the time to do so.
+    """
 
     epochs: int
     patience: int | None
     seed: int
+    first_epochs: int = 0
     clip_norm: float = 5.0
 
 
@@ -42,6 +48,8 @@ class Curves:
     losses: list[dict[str, float]] = field(default_factory=list)  # training means; entry 0 is empty
     best_epoch: int = 0
     best: float = -math.inf
+    batches_done: int = 0  # of the epoch under way
+    totals: dict[str, float] = field(default_factory=dict)  # their losses, summed
 
     @property
     def epochs_done(self) -> int:
@@ -54,22 +62,24 @@ class Task(Generic[B]):
     """What is trained, on what, and how it is judged."""
 
     learner: Mapping[str, Tensor]  # live tensors by name, updated in place; all that a checkpoint must hold
-    optimizer: torch.optim.Optimizer
+    optimizers: Sequence[torch.optim.Optimizer]
     batches: Callable[[int], Sequence[B]]  # epoch -> its batches
     losses: Callable[[B], dict[str, Tensor]]  # named; their sum is minimised
     validate: Callable[[], dict[str, float]]  # named; the first one chooses the epoch, higher is better
+    before_step: Callable[[], None] = lambda: None
     after_step: Callable[[], None] = lambda: None
 
 
 def fit(task: Task[B], plan: Plan, *, folder: Path, reporter: Reporter, description: str) -> Curves:
     """Train until the plan ends and leave the best weights in the task's learner.
 
-    A checkpoint is written after each epoch into `folder`/checkpoints, and training goes on from one that is there.
+    Checkpoints are written after each epoch and each minute into `folder`/checkpoints, and training goes on from one that
+    is there.
     Raises LearecError if a loss is not finite; the last checkpoint stays.
     """
-    learner, optimizer = task.learner, task.optimizer
+    learner = task.learner
     store = folder / SCRATCH / f"{description.split(' ')[0].replace('/', '-')}.safetensors"
-    curves, best = _restore(store, learner, optimizer)
+    curves, best = _restore(store, learner, task.optimizers)
     keep_last = plan.patience is None
 
     def measure() -> None:
@@ -80,7 +90,10 @@ def fit(task: Task[B], plan: Plan, *, folder: Path, reporter: Reporter, descript
         if keep_last or not best or value > curves.best:
             curves.best, curves.best_epoch = value, curves.epochs_done
             best = {name: tensor.detach().clone() for name, tensor in learner.items()}
-        _checkpoint(store, learner, best, optimizer, curves)
+        save()
+
+    def save() -> None:
+        _checkpoint(store, learner, best, task.optimizers, curves)
 
     if not curves.measures:
         curves.losses.append({})
@@ -88,8 +101,7 @@ def fit(task: Task[B], plan: Plan, *, folder: Path, reporter: Reporter, descript
     with reporter.bar(description, plan.epochs) as advance:
         advance(curves.epochs_done, _told(curves))
         while curves.epochs_done < plan.epochs and not _patience_is_over(curves, plan):
-            epoch = curves.epochs_done + 1
-            curves.losses.append(_epoch(task, plan, epoch))
+            curves.losses.append(_epoch(task, plan, curves, save))
             measure()
             advance(1, _told(curves))
     with torch.no_grad():
@@ -98,32 +110,63 @@ def fit(task: Task[B], plan: Plan, *, folder: Path, reporter: Reporter, descript
     return curves
 
 
-def _epoch(task: Task[B], plan: Plan, epoch: int) -> dict[str, float]:
-    """One pass over the batches; returns the mean of every named loss."""
-    totals: dict[str, float] = {}
-    parameters = [tensor for tensor in task.learner.values() if tensor.requires_grad]
+def _epoch(task: Task[B], plan: Plan, curves: Curves, save: Callable[[], None]) -> dict[str, float]:
+    """What is left of the epoch under way; returns the mean of every named loss over all of its batches."""
+    epoch, saved = curves.epochs_done + 1, time.monotonic()
     batches = task.batches(epoch)
-    for number, batch in enumerate(batches):
+    for number in range(curves.batches_done, len(batches)):
         torch.manual_seed(derived_seed(plan.seed, epoch, number))
-        named = task.losses(batch)
-        values = {name: float(loss.detach()) for name, loss in named.items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise LearecError(
-                    f"loss {name!r} is {value} in epoch {epoch}, batch {number}; the checkpoint before it is kept; "
-                    "lower learning_rate in the recipe and run again"
-                )
-            totals[name] = totals.get(name, 0.0) + value / len(batches)
-        task.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(named.values())).sum().backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parameters, plan.clip_norm)
-        task.optimizer.step()
-        task.after_step()
-    return totals
+        for name, value in _step(task, batches[number], plan, f"epoch {epoch}, batch {number}").items():
+            curves.totals[name] = curves.totals.get(name, 0.0) + value
+        curves.batches_done = number + 1
+        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            save()
+            saved = time.monotonic()
+    means = {name: total / len(batches) for name, total in curves.totals.items()}
+    curves.batches_done, curves.totals = 0, {}
+    return means
+
+
+def _step(task: Task[B], batch: B, plan: Plan, where: str) -> dict[str, float]:
+    """One batch: losses, gradients, one move of the learner. Returns the losses."""
+    task.before_step()
+    named = task.losses(batch)
+    values = dict(zip(named, torch.stack([loss.detach() for loss in named.values()]).tolist(), strict=True))
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise LearecError(
+                f"loss {name!r} is {value} in {where}; the checkpoint before it is kept; "
+                "lower learning_rate in the recipe and run again"
+            )
+    for optimizer in task.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    torch.stack(list(named.values())).sum().backward()  # type: ignore[no-untyped-call]
+    _clip([tensor for tensor in task.learner.values() if tensor.requires_grad], plan.clip_norm)
+    for optimizer in task.optimizers:
+        optimizer.step()
+    task.after_step()
+    return values
+
+
+def _clip(parameters: Sequence[Tensor], clip_norm: float) -> None:
+    """Scale gradients down to a common norm; those of large tables are sparse, which torch's own function does not take."""
+    if not any(tensor.grad is not None and tensor.grad.is_sparse for tensor in parameters):
+        torch.nn.utils.clip_grad_norm_(list(parameters), clip_norm)
+        return
+    grads = []
+    for tensor in parameters:
+        if tensor.grad is not None:
+            tensor.grad = tensor.grad.coalesce() if tensor.grad.is_sparse else tensor.grad
+            grads.append(tensor.grad._values() if tensor.grad.is_sparse else tensor.grad)
+    scale = (clip_norm / (torch.stack([grad.norm() for grad in grads]).norm() + 1e-6)).clamp(max=1.0)
+    for grad in grads:
+        grad.mul_(scale)
 
 
 def _patience_is_over(curves: Curves, plan: Plan) -> bool:
-    return plan.patience is not None and curves.epochs_done - curves.best_epoch >= plan.patience
+    if plan.patience is None or curves.epochs_done < plan.first_epochs:
+        return False
+    return curves.epochs_done - max(curves.best_epoch, plan.first_epochs) >= plan.patience
 
 
 def _told(curves: Curves) -> str:
@@ -132,19 +175,29 @@ def _told(curves: Curves) -> str:
 
 
 def _checkpoint(
-    store: Path, learner: Mapping[str, Tensor], best: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, curves: Curves
+    store: Path,
+    learner: Mapping[str, Tensor],
+    best: Mapping[str, Tensor],
+    optimizers: Sequence[torch.optim.Optimizer],
+    curves: Curves,
 ) -> None:
     """Everything that a resumed run needs in one file, so that it is there as a whole or not at all."""
     tensors = {f"now/{name}": tensor.detach().contiguous() for name, tensor in learner.items()}
     tensors |= {f"best/{name}": tensor.contiguous() for name, tensor in best.items()}
-    for index, slots in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{slot}": value.contiguous() for slot, value in slots.items()}
+    for number, optimizer in enumerate(optimizers):
+        for index, slots in optimizer.state_dict()["state"].items():
+            for slot, value in slots.items():
+                tensors[f"optimizer/{number}/{index}/{slot}"] = torch.as_tensor(value).contiguous()
     store.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(store, save(tensors, metadata={"curves": json.dumps(asdict(curves))}))
+    beside = store.with_name(store.name + UNFINISHED)
+    save_file(tensors, beside, metadata={"curves": json.dumps(asdict(curves))})
+    beside.rename(store)
 
 
-def _restore(store: Path, learner: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> tuple[Curves, dict[str, Tensor]]:
-    """Curves and best weights of the checkpoint, its weights and optimizer state put in place; fresh ones without it."""
+def _restore(
+    store: Path, learner: Mapping[str, Tensor], optimizers: Sequence[torch.optim.Optimizer]
+) -> tuple[Curves, dict[str, Tensor]]:
+    """Curves and best weights of the checkpoint, its weights and optimizer states put in place; fresh ones without it."""
     if not store.exists():
         return Curves(), {}
     with safe_open(str(store), framework="pt") as file:
@@ -153,11 +206,11 @@ def _restore(store: Path, learner: Mapping[str, Tensor], optimizer: torch.optim.
     with torch.no_grad():
         for name, tensor in learner.items():
             tensor.copy_(tensors[f"now/{name}"])
-    slots: dict[int, dict[str, Any]] = {}
+    slots: list[dict[int, dict[str, Any]]] = [{} for _ in optimizers]
     for name, tensor in tensors.items():
-        kind, _, rest = name.partition("/")
-        if kind == "optimizer":
-            index, _, slot = rest.partition("/")
-            slots.setdefault(int(index), {})[slot] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+        if name.startswith("optimizer/"):
+            _, number, index, slot = name.split("/")
+            slots[int(number)].setdefault(int(index), {})[slot] = tensor
+    for optimizer, state in zip(optimizers, slots, strict=True):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return curves, {name.removeprefix("best/"): tensor for name, tensor in tensors.items() if name.startswith("best/")}

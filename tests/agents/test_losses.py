@@ -6,13 +6,16 @@ import pytest
 import torch
 
 from learec.agents.losses import (
+    advantage,
     at,
     augmented_cross_entropy,
     augmented_q_loss,
     cross_entropy,
     double_q_target,
+    inverse_propensity,
     negative_q_loss,
     q_loss,
+    weighted_cross_entropy,
 )
 
 LN2, LN4 = math.log(2), math.log(4)
@@ -21,24 +24,27 @@ LOG_PROBS = torch.tensor([[-math.inf, -LN2, -LN4, -LN4], [-math.inf, -LN4, -LN4,
 
 
 def test_cross_entropy_is_the_mean_of_minus_log_probability():
-    assert cross_entropy(LOG_PROBS, torch.tensor([1, 2])).item() == pytest.approx((LN2 + LN4) / 2)
+    assert cross_entropy(at(LOG_PROBS, torch.tensor([1, 2]))).item() == pytest.approx((LN2 + LN4) / 2)
 
 
 def test_augmented_cross_entropy_averages_over_actions_and_then_over_steps():
     # step 0: (ln 2 + ln 4) / 2, step 1: ln 2 alone
-    value = augmented_cross_entropy(LOG_PROBS, torch.tensor([[1, 2], [3, 0]]))
+    actions = torch.tensor([[1, 2], [3, 0]])
+    value = augmented_cross_entropy(at(LOG_PROBS, actions), actions > 0)
     assert value.item() == pytest.approx(((LN2 + LN4) / 2 + LN2) / 2)
 
 
 def test_a_step_without_augmented_actions_counts_for_nothing():
-    value = augmented_cross_entropy(LOG_PROBS, torch.tensor([[1, 2], [0, 0]]))
+    actions = torch.tensor([[1, 2], [0, 0]])
+    value = augmented_cross_entropy(at(LOG_PROBS, actions), actions > 0)
     assert value.item() == pytest.approx((LN2 + LN4) / 2)
 
 
 def test_without_any_augmented_action_the_loss_is_zero_and_its_gradient_finite():
     logits = torch.zeros(2, 4, requires_grad=True)
     mask = torch.tensor([-math.inf, 0.0, 0.0, 0.0])
-    loss = augmented_cross_entropy((logits + mask).log_softmax(-1), torch.zeros(2, 3, dtype=torch.long))
+    absent = torch.zeros(2, 3, dtype=torch.long)
+    loss = augmented_cross_entropy(at((logits + mask).log_softmax(-1), absent), absent > 0)
     loss.backward()
     assert loss.item() == 0
     assert torch.isfinite(logits.grad).all()
@@ -83,3 +89,26 @@ def test_at_reads_one_or_several_actions_per_step():
     values = torch.arange(8.0).view(2, 4)
     assert at(values, torch.tensor([1, 3])).tolist() == [1.0, 7.0]
     assert at(values, torch.tensor([[1, 2], [3, 0]])).tolist() == [[1.0, 2.0], [7.0, 4.0]]
+
+
+def test_a_weighted_cross_entropy_is_the_mean_of_weight_times_cross_entropy_and_trains_no_weight():
+    weights = torch.tensor([2.0, 0.5], requires_grad=True)
+    log_prob = torch.tensor([-LN2, -LN4], requires_grad=True)
+    loss = weighted_cross_entropy(log_prob, weights)
+    loss.backward()
+    assert loss.item() == pytest.approx((2 * LN2 + 0.5 * LN4) / 2)
+    assert weights.grad is None
+    assert log_prob.grad.tolist() == [-1.0, -0.25]
+
+
+def test_an_advantage_is_over_the_mean_of_the_action_and_the_negatives():
+    # (6 + 0 + 3) / 3 = 3, and (1 + 2 + 3) / 3 = 2
+    value = advantage(torch.tensor([6.0, 1.0]), torch.tensor([[0.0, 3.0], [2.0, 3.0]]))
+    assert value.tolist() == [3.0, -1.0]
+
+
+def test_an_inverse_propensity_is_clipped_and_off_at_zero():
+    log_prob, popularity = torch.tensor([0.5, 0.5, 0.001]).log(), torch.tensor([0.25, 0.01, 0.5])
+    assert inverse_propensity(log_prob, popularity, 1.0).tolist() == pytest.approx([2.0, 10.0, 0.1])
+    assert inverse_propensity(log_prob, popularity, 0.5).tolist() == pytest.approx([2**0.5, 10**0.5, 0.1**0.5])
+    assert inverse_propensity(log_prob, popularity, 0.0).tolist() == [1.0, 1.0, 1.0]

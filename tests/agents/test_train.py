@@ -6,7 +6,7 @@ import torch
 
 from learec.agents.agent import Agent, load_agent, newest
 from learec.agents.batches import Batches
-from learec.agents.objectives import objective_for
+from learec.agents.sampled import ItemSampler
 from learec.agents.train import Learner, train
 from learec.annotations.table import Annotations
 from learec.artifacts import SCRATCH, partial_folder
@@ -90,13 +90,12 @@ def test_a_placebo_keeps_the_numbers_and_breaks_their_order():
     assert any((annotations.shuffled(seed).rewards != annotations.rewards).any() for seed in range(5))
 
 
-def learner_and_batch(small_log, **settings):
+def learner_and_batch(small_log, copies=1, **settings):
     config = AgentConfig(**{**SMALL, "objective": "snqn", **settings})
     batches = Batches(small_log.training, None, config, "cpu")
     torch.manual_seed(0)
-    n_items = small_log.catalog.n_items
-    agent = Agent(config, n_items, 0, torch.tensor([2, 5]))
-    return Learner(agent, objective_for(config), torch.arange(1, n_items + 1)), batches.epoch(1, 0)[0]
+    agents = [Agent(config, small_log.catalog.n_items, 0, torch.tensor([2, 5])) for _ in range(copies)]
+    return Learner(agents, ItemSampler(small_log.training.items, 8, "cpu")), batches.epoch(1, 0)[0]
 
 
 def test_gradients_reach_encoder_actor_and_critic_but_not_the_target_network(small_log):
@@ -123,7 +122,7 @@ def test_values_come_from_the_target_network_at_the_action_the_trained_one_likes
         learner.target.critic.weight.zero_()
         learner.target.critic.bias.copy_(torch.arange(len(learner.target.critic.bias)))
         hidden = learner.agent(batch.items)[batch.real]
-        values = learner._values(hidden, batch)
+        values = learner._values(learner.agent, learner.target, hidden, batch, None)
     assert values.same.unique().tolist() == values.next.unique().tolist() == [7.0]
 
 
@@ -135,7 +134,7 @@ def test_the_bootstrap_never_picks_padding_nor_a_cold_item(small_log, impossible
         learner.target.critic.weight.zero_()
         learner.target.critic.bias.zero_()
         learner.target.critic.bias[impossible] = 1e6
-        values = learner._values(learner.agent(batch.items)[batch.real], batch)
+        values = learner._values(learner.agent, learner.target, learner.agent(batch.items)[batch.real], batch, None)
     assert values.same.max() == values.next.max() == 0
 
 
@@ -216,3 +215,74 @@ def test_a_log_without_any_action_to_learn_from_is_refused():
     sessions = Sessions(np.array([0, 1, 2]), np.array([1, 2]), np.zeros(2, int), np.ones(2, np.float32))
     with pytest.raises(DataError, match="min_session_events"):
         Batches(sessions, None, AgentConfig(**SMALL), "cpu")
+
+
+OBJECTIVES = ["supervised", "sqn", "eval", "sac", "snqn", "sa2c"]
+
+
+@pytest.mark.parametrize("double_q", ["target", "copies"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_trains_and_a_run_stopped_within_an_epoch_ends_with_the_same_bytes(
+    small_log, tmp_path, quiet, monkeypatch, objective, double_q
+):
+    settings = {"objective": objective, "double_q": double_q, "switch_after": 4, "epochs": 3, "tied": False, "batch_size": 8}
+
+    def validate(agent):
+        return {"score": -float(agent.actor_bias.detach().square().sum())}
+
+    run_training(small_log, tmp_path / "whole", quiet, validate, **settings)
+    monkeypatch.setattr("learec.fit.CHECKPOINT_SECONDS", -1.0)  # after every batch
+    steps, losses = 0, Learner.losses
+
+    def stopping(self, batch):
+        nonlocal steps
+        steps += 1
+        if steps == 7:  # of more than five batches an epoch: past the switch, within an epoch
+            raise StoppedHereError
+        return losses(self, batch)
+
+    monkeypatch.setattr(Learner, "losses", stopping)
+    with pytest.raises(StoppedHereError):
+        run_training(small_log, tmp_path / "stopped", quiet, validate, **settings)
+    monkeypatch.setattr(Learner, "losses", losses)
+    run_training(small_log, tmp_path / "stopped", quiet, validate, **settings)
+    assert (tmp_path / "whole/agent.safetensors").read_bytes() == (tmp_path / "stopped/agent.safetensors").read_bytes()
+    assert (tmp_path / "whole/manifest.json").read_bytes() == (tmp_path / "stopped/manifest.json").read_bytes()
+
+
+def test_of_two_copies_a_coin_chooses_which_is_trained_and_only_that_one_gets_gradients(small_log):
+    learner, batch = learner_and_batch(small_log, copies=2)
+    trained = {"agent": 0, "copy": 0}
+    for seed in range(40):
+        torch.manual_seed(seed)
+        learner.agent.zero_grad(), learner.copy.zero_grad()
+        torch.stack(list(learner.losses(batch).values())).sum().backward()
+        reached = {name for name in trained if getattr(learner, name).actor_bias.grad is not None}
+        assert len(reached) == 1
+        trained[reached.pop()] += 1
+    assert min(trained.values()) >= 10
+
+
+def test_at_the_switch_the_optimizer_begins_anew_with_its_own_rate(small_log):
+    learner, batch = learner_and_batch(small_log, objective="sa2c", switch_after=2, second_learning_rate=0.25)
+    for done in range(3):
+        learner.prepare_step()
+        assert learner.optimizers[0].param_groups[0]["lr"] == (0.25 if done == 2 else 1e-3)
+        assert bool(learner.optimizers[0].state) == (done == 1)
+        torch.stack(list(learner.losses(batch).values())).sum().backward()
+        learner.optimizers[0].step()
+        learner.follow()
+
+
+def test_patience_does_not_end_a_training_before_its_objective_has_changed(small_log, tmp_path, quiet):
+    settings = {"objective": "sac", "switch_after": 30, "batch_size": 8, "epochs": 50, "patience": 2}
+    notes = run_training(small_log, tmp_path / "agent", quiet, lambda agent: {"score": 0.0}, **settings)
+    per_epoch = Batches(small_log.training, None, AgentConfig(**{**SMALL, "batch_size": 8}), "cpu").per_epoch
+    assert len(notes["curves"]["measures"]) - 1 == -(-30 // per_epoch) + 2
+
+
+def test_an_untied_actor_has_a_table_of_its_own(small_log, tmp_path, quiet):
+    run_training(small_log, tmp_path / "agent", quiet, lambda agent: {"score": 0.0}, epochs=1, tied=False)
+    agent, _ = load_agent(tmp_path / "agent", "cpu")
+    assert agent.actor_table is agent.actor.weight
+    assert agent.actor_table.shape == agent.encoder.items.weight.shape

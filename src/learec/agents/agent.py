@@ -18,7 +18,7 @@ WEIGHTS = "agent.safetensors"
 
 
 class Agent(nn.Module):
-    """Ranks by the actor: hidden times the encoder's item embeddings (tied) plus a bias.
+    """Ranks by the actor: hidden times the encoder's item embeddings (tied), or a table of its own (untied), plus a bias.
 
     The critic has its own table. The environment's state, if there is one, is added to the critic's input only, so
     that the actor can serve without a language model.
@@ -36,9 +36,12 @@ class Agent(nn.Module):
             n_items, config.hidden_size, config.n_layers, config.n_heads, config.dropout, config.max_length + 1
         )
         self.cold_items = nn.Buffer(torch.zeros(0, dtype=torch.long) if cold_items is None else cold_items)
+        self.actor = None if config.tied else nn.Embedding(n_items + 1, config.hidden_size)
         self.actor_bias = nn.Parameter(torch.zeros(n_items + 1))
         with torch.no_grad():
             self.encoder.get_parameter("items.weight")[self.cold_items] = 0  # in a history they say nothing
+        if self.is_sparse:
+            self.encoder.items.sparse = True  # type: ignore[union-attr]
         has_critic = config.objective != "supervised"
         self.critic = nn.Linear(config.hidden_size, n_items + 1) if has_critic else None
         self.state_projection = nn.Linear(state_size, config.hidden_size) if has_critic and state_size else None
@@ -51,7 +54,14 @@ class Agent(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Actor: (M, H) -> (M, N + 1). Padding and cold items are impossible."""
         bias = self.actor_bias.index_fill(0, self._impossible(), -torch.inf)
-        return torch.addmm(bias, hidden, self.encoder.get_parameter("items.weight").T)
+        return torch.addmm(bias, hidden, self.actor_table.T)
+
+    def logits_at(self, hidden: Tensor, items: Tensor) -> Tensor:
+        """Actor's logits of some items alone: hidden (M, H), items (C,) for all rows -> (M, C), or (M, K) -> (M, K)."""
+        rows, bias = functional.embedding(items, self.actor_table, sparse=self.is_sparse), self.actor_bias[items]
+        if items.dim() == 1:
+            return torch.addmm(bias, hidden, rows.T)
+        return torch.bmm(rows, hidden[:, :, None])[:, :, 0] + bias
 
     def critic_input(self, hidden: Tensor, states: Tensor | None) -> Tensor:
         """Hidden (M, H) with the environment's states (M, W) added, if the critic reads them."""
@@ -60,19 +70,36 @@ class Agent(nn.Module):
         projected: Tensor = self.state_projection(states)
         return hidden + projected
 
-    def best_actions(self, critic_input: Tensor) -> Tensor:
-        """Argmax of Q(s, .) of (M, H) over all items but padding and cold ones: (M,)."""
+    def best_actions(self, critic_input: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """Argmax of Q(s, .) of (M, H) over all items but padding and cold ones, or over candidates (C,): (M,)."""
         critic = self._required_critic()
+        if candidates is not None:
+            return candidates[torch.addmm(critic.bias[candidates], critic_input, critic.weight[candidates].T).argmax(1)]
         bias = critic.bias.index_fill(0, self._impossible(), -torch.inf)
         return torch.addmm(bias, critic_input, critic.weight.T).argmax(1)
 
     def q_at(self, critic_input: Tensor, actions: Tensor) -> Tensor:
         """Q(s, a) of (M, H) for actions (M,) or (M, K): dot products with the actions' rows instead of all of them."""
         critic = self._required_critic()
-        rows = functional.embedding(actions, critic.weight).view(len(actions), -1, critic.weight.shape[1])  # (M, K, H)
+        rows = functional.embedding(actions.view(len(actions), -1), critic.weight, sparse=self.is_sparse)  # (M, K, H)
         chosen = torch.bmm(rows, critic_input[:, :, None])[:, :, 0]
-        bias = functional.embedding(actions.view(len(actions), -1), critic.bias[:, None])[:, :, 0]
-        return (chosen + bias).view(actions.shape)
+        return (chosen + critic.bias[actions.view(len(actions), -1)]).view(actions.shape)
+
+    @property
+    def actor_table(self) -> Tensor:
+        """Item rows that the actor multiplies with, (N + 1, H)."""
+        return self.encoder.get_parameter("items.weight") if self.actor is None else self.actor.weight
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the catalog is so large that only rows in use get gradients, and the softmax is over a sample."""
+        return self.n_items > self.config.full_softmax_items
+
+    def tables(self) -> list[Tensor]:
+        """The parameters with a row per item and hidden unit."""
+        found: list[Tensor] = [self.encoder.get_parameter("items.weight")]
+        found += [] if self.actor is None else [self.actor.weight]
+        return found + ([] if self.critic is None else [self.critic.weight])
 
     def _impossible(self) -> Tensor:
         return torch.cat([self.cold_items.new_zeros(1), self.cold_items])

@@ -26,13 +26,15 @@ class Steps:
     actions: Tensor  # (M,) item numbers
     rewards: Tensor  # (M,) logged, or mixed with the environment's
     terminal: Tensor  # (M,) whether nothing after this action may be known: the last training step of the session
+    next_actions: Tensor  # (M,) what was really chosen next; 0 on a terminal step
+    popularity: Tensor  # (M,) share of the training events that the action's item has
     augmented: Tensor  # (M, K) further positive actions, 0 for none; K is 0 without annotations
     augmented_rewards: Tensor  # (M, K)
 
     def __post_init__(self) -> None:
         """Refuse columns of different lengths: (M,) - (M, 1) would broadcast silently."""
         m = len(self.actions)
-        shapes = {name: tuple(getattr(self, name).shape) for name in ("rewards", "terminal")}
+        shapes = {name: tuple(getattr(self, name).shape) for name in ("rewards", "terminal", "next_actions", "popularity")}
         if (
             any(shape != (m,) for shape in shapes.values())
             or self.augmented.shape != self.augmented_rewards.shape
@@ -69,12 +71,18 @@ class Batches:
         # One place more than a history: the last one is only the next state of the action before it.
         self.windows: Windows = windows_of(training, usable, config.max_length + 1)
         self.rewards, self.augmented, self.augmented_rewards = _columns(training, annotations, config)
+        self.popularity = (np.bincount(training.items) / training.n_steps).astype(np.float32)
         self.states = annotations.states if annotations is not None and "state" in config.lea else None
 
     @property
     def state_size(self) -> int:
         """W if the critic reads the environment's states, else 0."""
         return 0 if self.states is None else int(self.states.shape[1])
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.windows.items) // self.config.batch_size)
 
     def epoch(self, number: int, seed: int) -> list["Batch"]:
         """The batches of an epoch: a function of its number and the seed alone."""
@@ -96,7 +104,8 @@ class Batches:
         follows[:, :-1] = windows.scored[:, 1:]
         acted = follows[real]
         action = step[acted] + 1  # the step whose item was chosen next
-        last = self.training.offsets[1:][self.training.session_of[action]] - 1
+        terminal = action == self.training.offsets[1:][self.training.session_of[action]] - 1
+        following = np.minimum(action + 1, self.training.n_steps - 1)
         states = None
         if self.states is not None:
             after = np.minimum(step + 1, self.training.n_steps - 1)
@@ -114,7 +123,9 @@ class Batches:
             steps=Steps(
                 actions=tensor(self.training.items[action].astype(np.int64)),
                 rewards=tensor(self.rewards[action]),
-                terminal=tensor(action == last),
+                terminal=tensor(terminal),
+                next_actions=tensor(np.where(terminal, 0, self.training.items[following]).astype(np.int64)),
+                popularity=tensor(self.popularity[self.training.items[action]]),
                 augmented=tensor(self.augmented[action].astype(np.int64)),
                 augmented_rewards=tensor(self.augmented_rewards[action]),
             ),

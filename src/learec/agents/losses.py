@@ -1,31 +1,40 @@
-"""Losses: tensors in, scalar out. M steps, N items (column 0 is padding), K augmented or negative actions."""
+"""Losses: tensors in, scalar out. M steps, K augmented or negative actions.
+
+The actor enters as log probabilities of chosen actions, the critic as Q of chosen actions: how they were computed (over
+all items or a sample of them) is not the losses' business.
+"""
 
 import torch
 from torch import Tensor
 
 
-def cross_entropy(log_probs: Tensor, actions: Tensor) -> Tensor:
-    """CE = -log softmax(f(s))[a], mean over steps; log_probs (M, N + 1), actions (M,)."""
-    return -at(log_probs, actions).mean()
+def cross_entropy(log_prob: Tensor) -> Tensor:
+    """CE = -log p(a | s), mean over steps; log_prob (M,)."""
+    return -log_prob.mean()
 
 
-def augmented_cross_entropy(log_probs: Tensor, augmented: Tensor) -> Tensor:
-    """-mean_k log softmax(f(s))[a_k], mean over the steps that have augmented actions; augmented (M, K), 0 for none.
+def weighted_cross_entropy(log_prob: Tensor, weights: Tensor) -> Tensor:
+    """W * CE, mean over steps; both (M,). Weights are not trained through: SAC has w = Q(s, a), SA2C the advantage."""
+    return -(weights.detach() * log_prob).mean()
+
+
+def augmented_cross_entropy(log_prob: Tensor, present: Tensor) -> Tensor:
+    """-mean_k log p(a_k | s), mean over the steps that have augmented actions; both (M, K).
 
     LEA: positive actions named by the environment join the supervised part. Equal weights are our reading.
     """
-    present = augmented > 0
     counts = present.sum(1)
-    # Selected, not multiplied: padding has log probability -inf, and -inf * 0 is no number.
-    chosen = torch.where(present, at(log_probs, augmented), torch.zeros_like(log_probs[:, :1]))
+    # Selected, not multiplied: an absent action has log probability -inf, and -inf * 0 is no number.
+    chosen = torch.where(present, log_prob, torch.zeros_like(log_prob))
     per_step = -chosen.sum(1) / counts.clamp(min=1)
     return per_step.sum() / (counts > 0).sum().clamp(min=1)
 
 
 def double_q_target(rewards: Tensor, next_values: Tensor, terminal: Tensor, gamma: float) -> Tensor:
-    """Y = r + gamma * Q'(s', argmax_b Q(s', b)), and y = r on a session's last step; all (M,) or (M, K).
+    """Y = r + gamma * Q'(s', b), and y = r on a session's last step; all (M,) or (M, K).
 
-    `next_values` holds Q' of the action that the trained network likes best (van Hasselt et al., AAAI 2016).
+    `next_values` holds Q' of the action b that the trained network likes best (van Hasselt et al., AAAI 2016), or, for the
+    EVAL control, of the action that was really taken next.
     """
     return rewards + gamma * torch.where(terminal, torch.zeros_like(next_values), next_values)
 
@@ -49,6 +58,17 @@ def augmented_q_loss(q_of_augmented: Tensor, targets: Tensor, present: Tensor) -
     squares = 0.5 * (targets.detach() - q_of_augmented).square() * present
     counts = present.sum(1)
     return (squares.sum(1) / counts.clamp(min=1)).sum() / (counts > 0).sum().clamp(min=1)
+
+
+def advantage(q_of_actions: Tensor, q_of_negatives: Tensor) -> Tensor:
+    """A = Q(s, a) - mean of Q over {a, a_1^-, ..., a_n^-} (SA2C); (M,), (M, n) -> (M,)."""
+    everything = torch.cat([q_of_actions[:, None], q_of_negatives], dim=1)
+    return q_of_actions - everything.mean(1)
+
+
+def inverse_propensity(log_prob: Tensor, popularity: Tensor, smooth: float) -> Tensor:
+    """clip(p(a | s) / popularity(a), 0.1, 10) ** smooth (SA2C); both (M,). smooth = 0, the authors' default, turns it off."""
+    return (log_prob.exp() / popularity).clamp(0.1, 10.0).pow(smooth)
 
 
 def at(values: Tensor, actions: Tensor) -> Tensor:

@@ -11,14 +11,17 @@ from torch import Tensor
 
 from learec.agents.agent import Agent, save_agent
 from learec.agents.batches import Batch, Batches
-from learec.agents.objectives import Losses, Objective, Outputs, Values, objective_for
+from learec.agents.losses import at
+from learec.agents.objectives import Choose, Losses, Outputs, Values, draw_negatives, objective_for
+from learec.agents.sampled import ItemSampler, SampledActor
 from learec.annotations.table import Annotations
 from learec.artifacts import Request, building, request_for
-from learec.config import AgentEntry, derived_seed
+from learec.config import AgentConfig, AgentEntry, derived_seed
 from learec.data.log import Log
 from learec.fit import Plan, Task, fit
 from learec.progress import Reporter
 
+SWITCHING = ("sac", "sa2c")  # objectives that change on their way
 Validate = Callable[[Agent], dict[str, float]]  # the first measure chooses the epoch
 
 
@@ -48,18 +51,18 @@ def train(
         annotations = annotations.shuffled(derived_seed("placebo", seed))
     batches = Batches(log.training, annotations, config, device)
     torch.manual_seed(derived_seed("agent", seed))
-    agent = Agent(config, log.catalog.n_items, batches.state_size, torch.as_tensor(log.cold_items)).to(device)
-    learner = Learner(agent, objective_for(config), torch.unique(torch.as_tensor(log.training.items, device=device).long()))
-    optimizer = torch.optim.AdamW(learner.agent.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    learner = Learner(_agents(config, log, batches.state_size, device), ItemSampler(log.training.items, config.n_sampled, device))
     task = Task(
         learner=learner.tensors(),
-        optimizer=optimizer,
+        optimizers=learner.optimizers,
         batches=lambda epoch: batches.epoch(epoch, seed),
         losses=learner.losses,
         validate=lambda: validate(learner.agent),
+        before_step=learner.prepare_step,
         after_step=learner.follow,
     )
-    plan = Plan(config.epochs, config.patience, derived_seed("agent", seed))
+    switching = config.switch_after if config.objective in SWITCHING else 0
+    plan = Plan(config.epochs, config.patience, derived_seed("agent", seed), -(-switching // batches.per_epoch))
     notes: dict[str, Any] = {"n_items": log.catalog.n_items, "state_size": batches.state_size}
     with building(folder, request, notes) as partial:
         curves = fit(task, plan, folder=partial, reporter=reporter, description=f"{entry.column} epochs, at most")
@@ -68,45 +71,110 @@ def train(
     return notes
 
 
-class Learner:
-    """An agent in training: the trained network, and the target network that double Q-learning reads values from."""
+def _agents(config: AgentConfig, log: Log, state_size: int, device: str) -> list[Agent]:
+    """The agent, and the second copy that published double Q-learning swaps it with."""
+    n = 2 if config.double_q == "copies" and config.objective != "supervised" else 1
+    cold = torch.as_tensor(log.cold_items)
+    return [Agent(config, log.catalog.n_items, state_size, cold).to(device) for _ in range(n)]
 
-    def __init__(self, agent: Agent, objective: Objective, trained_items: Tensor) -> None:
-        """trained_items are those of training steps, ascending: negatives are drawn from them."""
-        self.agent, self.objective, self.trained_items = agent, objective, trained_items
-        self.target = copy.deepcopy(agent).requires_grad_(False).eval() if objective.needs_critic else None
+
+class Learner:
+    """An agent in training, and the network that double Q-learning reads values from.
+
+    That is a target network that follows slowly, or a second copy: a fair coin then chooses for each batch which of the
+    two is trained and which gives values; only the first is evaluated.
+    """
+
+    def __init__(self, agents: list[Agent], sampler: ItemSampler) -> None:
+        self.agent, self.config = agents[0], agents[0].config
+        self.objective, self.sampler = objective_for(self.config), sampler
+        self.copy = agents[1] if len(agents) > 1 else None
+        frozen = self.copy is None and self.objective.needs_critic
+        self.target = copy.deepcopy(self.agent).requires_grad_(False).eval() if frozen else None
+        self.batches_done = torch.zeros((), dtype=torch.long)
+        self.optimizers = optimizers_for(agents)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a checkpoint must hold, live."""
-        named: dict[str, Tensor] = {f"agent.{name}": tensor for name, tensor in self.agent.named_parameters()}
-        if self.target is not None:
-            named |= {f"target.{name}": tensor for name, tensor in self.target.named_parameters()}
-        return named
+        networks = {"agent": self.agent, "copy": self.copy, "target": self.target}
+        named: dict[str, Tensor] = {
+            f"{role}.{name}": tensor
+            for role, network in networks.items() if network is not None
+            for name, tensor in network.named_parameters()
+        }  # fmt: skip
+        return {**named, "batches_done": self.batches_done}
 
     def losses(self, batch: Batch) -> Losses:
         """One training step: encode, score, and ask the objective."""
-        self.agent.train()
-        hidden = self.agent(batch.items)[batch.real]  # (R, H): every prefix of every session
-        log_probs = self.agent.logits(hidden[batch.acted]).log_softmax(-1)
-        return self.objective(Outputs(log_probs, self._values(hidden, batch)), batch.steps)
+        trained, other = self._roles()
+        trained.train()
+        hidden = trained(batch.items)[batch.real]  # (R, H): every prefix of every session
+        acting = hidden[batch.acted]
+        drawn, log_expected = self.sampler.draw() if trained.is_sparse else (None, None)
+        log_prob: Choose
+        if drawn is None or log_expected is None:
+            log_probs = trained.logits(acting).log_softmax(-1)
+            log_prob = lambda actions: at(log_probs, actions)  # noqa: E731
+        else:
+            log_prob = SampledActor(trained, acting, drawn, log_expected)
+        values = None if other is None else self._values(trained, other, hidden, batch, drawn)
+        return self.objective(Outputs(log_prob, values, int(self.batches_done)), batch.steps)
 
-    def _values(self, hidden: Tensor, batch: Batch) -> Values | None:
-        """Q of all acted states, and the target network's value of the best action in each state and in the next one."""
-        if self.target is None:
-            return None
-        states = self.agent.critic_input(hidden, batch.states)  # (R, H)
+    def _roles(self) -> tuple[Agent, Agent | None]:
+        """Which network is trained on this batch, and which one gives values."""
+        if self.copy is None:
+            return self.agent, self.target
+        return (self.agent, self.copy) if torch.rand(()) < 0.5 else (self.copy, self.agent)
+
+    def _values(self, trained: Agent, other: Agent, hidden: Tensor, batch: Batch, drawn: Tensor | None) -> Values:
+        """Q of all acted states, and the other network's value of the best action in each state and in the next one."""
+        states = trained.critic_input(hidden, batch.states)  # (R, H)
         acted = batch.acted.nonzero()[:, 0]
+        # Of a large catalog, the maximum is taken over what was drawn and what the batch's users chose.
+        candidates = None if drawn is None else torch.unique(torch.cat([drawn, batch.steps.actions]))
         with torch.no_grad():
-            best = self.agent.best_actions(states)
-            target_hidden = self.target(batch.items)[batch.real]
-            value = self.target.q_at(self.target.critic_input(target_hidden, batch.states), best)  # (R,)
+            best = trained.best_actions(states, candidates)
+            other.eval()
+            others = other.critic_input(other(batch.items)[batch.real], batch.states)
+            value = other.q_at(others, best)  # (R,)
+            # The place after an acted one is the next place of the same window, which ends with one that did not act.
+            taken = other.q_at(others[acted + 1], batch.steps.next_actions)
         acting = states[acted]
-        # The place after an acted one is the next place of the same window: a window ends with a place that did not act.
-        return Values(self.trained_items, lambda actions: self.agent.q_at(acting, actions), value[acted], value[acted + 1])
+        return Values(
+            q=lambda actions: trained.q_at(acting, actions),
+            same=value[acted],
+            next=value[acted + 1],
+            next_taken=taken,
+            negatives=draw_negatives(batch.steps.actions, self.config.n_negatives, self.sampler.numbers),
+        )
+
+    def prepare_step(self) -> None:
+        """At the switch of SAC and SA2C training begins anew with an optimizer of its own, as in the authors' code."""
+        if self.config.objective in SWITCHING and self.batches_done >= self.config.switch_after:
+            for optimizer in self.optimizers:
+                if self.batches_done == self.config.switch_after:
+                    optimizer.state.clear()
+                for group in optimizer.param_groups:
+                    group["lr"] = self.config.second_learning_rate
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Move the target network a little towards the trained one."""
-        if self.target is not None:
-            for slow, fast in zip(self.target.parameters(), self.agent.parameters(), strict=True):
-                slow.lerp_(fast, self.agent.config.target_rate)
+        """Count the batch, and move the target network a little towards the trained one."""
+        self.batches_done += 1
+        if self.target is None:
+            return
+        for slow, fast in zip(self.target.parameters(), self.agent.parameters(), strict=True):
+            if fast.grad is not None and fast.grad.is_sparse:  # rows that are not in use stay where they are
+                rows = fast.grad.coalesce().indices()[0]
+                slow[rows] = slow[rows].lerp(fast[rows], self.config.target_rate)
+            else:
+                slow.lerp_(fast, self.config.target_rate)
+
+
+def optimizers_for(agents: list[Agent]) -> tuple[torch.optim.Optimizer, ...]:
+    """AdamW; of a large catalog's tables, Adam that touches the rows in use alone (without weight decay)."""
+    config = agents[0].config
+    tables = [table for agent in agents for table in agent.tables()] if agents[0].is_sparse else []
+    rest = [p for agent in agents for p in agent.parameters() if not any(p is table for table in tables)]
+    dense = torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=config.weight_decay)
+    return (dense, torch.optim.SparseAdam(tables, lr=config.learning_rate)) if tables else (dense,)

@@ -109,7 +109,7 @@ def _train(
         environment.train()
         return _losses(environment, batch)
 
-    task = Task(learner, optimizer, batches, losses, lambda: _validate(environment, held_out, measure))
+    task = Task(learner, (optimizer,), batches, losses, lambda: _validate(environment, held_out, measure))
     plan = Plan(config.epochs, config.patience, derived_seed("environment", seed))
     return fit(task, plan, folder=folder, reporter=reporter, description="environment epochs, at most")
 

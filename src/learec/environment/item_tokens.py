@@ -134,7 +134,7 @@ class _TokenTraining:
             return {"text": text_loss(self.llm, learned[batch.places], batch)}
 
         plan = Plan(self.config.item_token_epochs, None, derived_seed("item tokens", self.seed))
-        task = Task({"tokens": learned}, optimizer, batches, losses, validate=dict)
+        task = Task({"tokens": learned}, (optimizer,), batches, losses, validate=dict)
         fit(task, plan, folder=self.folder, reporter=self.reporter, description=f"{name}-tokens epochs")
         return learned.detach()
 

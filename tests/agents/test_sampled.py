@@ -1,0 +1,74 @@
+"""Large catalogs: the sampled softmax estimates the full one, and only rows in use are touched."""
+
+import numpy as np
+import pytest
+import torch
+
+from learec.agents.agent import Agent, load_agent
+from learec.agents.losses import at
+from learec.agents.sampled import ItemSampler, SampledActor
+from learec.agents.train import train
+from learec.config import AgentConfig, AgentEntry
+
+LARGE = {"hidden_size": 16, "n_layers": 1, "batch_size": 16, "max_length": 10, "full_softmax_items": 1, "n_sampled": 24}
+
+
+@pytest.fixture
+def agent():
+    torch.manual_seed(0)
+    agent = Agent(AgentConfig(**LARGE), 30, 0)
+    with torch.no_grad():
+        agent.encoder.items.weight.normal_()
+        agent.actor_bias.normal_()
+    return agent
+
+
+def test_items_are_drawn_as_their_counts_say_and_none_that_was_never_chosen():
+    sampler = ItemSampler(np.array([1, 1, 1, 1, 3]), 10_000, "cpu")
+    drawn, log_expected = sampler.draw()
+    assert set(drawn.tolist()) == {1, 3}
+    assert (drawn == 1).sum() / (drawn == 3).sum() == pytest.approx(4**0.75, rel=0.1)
+    assert log_expected[drawn == 1][0].exp() == pytest.approx(10_000 * 4**0.75 / (4**0.75 + 1), rel=1e-4)
+
+
+def test_the_sampled_log_probability_estimates_the_full_one(agent):
+    hidden = torch.randn(6, 16)
+    actions = torch.tensor([1, 5, 9, 20, 30, 2])
+    full = at(agent.logits(hidden).log_softmax(-1), actions)
+    sampler = ItemSampler(np.arange(1, 31), 20_000, "cpu")
+    sampled = SampledActor(agent, hidden, *sampler.draw())(actions)
+    torch.testing.assert_close(sampled, full, atol=0.1, rtol=0.02)
+
+
+def test_several_actions_of_a_step_are_each_a_softmax_of_their_own(agent):
+    hidden = torch.randn(2, 16)
+    actor = SampledActor(agent, hidden, *ItemSampler(np.arange(1, 31), 8, "cpu").draw())
+    actions = torch.tensor([[1, 2], [3, 4]])
+    together = actor(actions)
+    torch.testing.assert_close(together[:, 1], actor(actions[:, 1]))
+    assert actor(torch.zeros(2, 0, dtype=torch.long)).shape == (2, 0)
+
+
+def test_a_draw_that_hits_the_action_is_left_out(agent):
+    hidden = torch.randn(1, 16)
+    drawn = torch.tensor([7, 7, 8])
+    value = SampledActor(agent, hidden, drawn, torch.zeros(3))(torch.tensor([7]))
+    logits = agent.logits(hidden)[0]
+    assert value.item() == pytest.approx((logits[7] - torch.logaddexp(logits[7], logits[8])).item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("objective", ["supervised", "snqn", "sa2c"])
+def test_training_over_a_sample_learns_and_touches_only_rows_in_use(small_log, tmp_path, quiet, objective, tied):
+    config = AgentConfig(**LARGE, objective=objective, tied=tied, epochs=6, switch_after=10)
+    entry = AgentEntry("x", 0, config)
+    options = {"device": "cpu", "reporter": quiet, "validate": lambda agent: {"none": 0.0}}
+    notes = train(entry, small_log, None, tmp_path / "agent", **options)
+    losses = [epoch["ce"] for epoch in notes["curves"]["losses"][1:]]
+    if objective == "supervised":
+        assert losses[-1] < losses[0]
+    trained, _ = load_agent(tmp_path / "agent", "cpu")
+    assert trained.is_sparse
+    assert not trained.encoder.items.weight[0].any()
+    cold = trained.encoder.items.weight[trained.cold_items]
+    assert not cold.any()
