@@ -6,10 +6,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
+import polars as pl
 import pytest
 
+from learec.config import DataConfig, load_recipe
+from learec.data.log import load_log
+
 ROOT = Path(__file__).parent.parent
+DATA_DOC = (ROOT / "docs/data.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line for kind, block in BLOCKS if not kind for line in block.splitlines() if re.match(r"(make|learec) ", line)]
@@ -63,3 +69,26 @@ def test_the_shop_recipe_and_its_commands_run_as_printed(tmp_path):
         done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert "sku-" in done.stdout
+
+
+def test_the_page_on_data_names_every_setting_format_and_split():
+    for name in (*DataConfig.model_fields, *get_args(DataConfig.model_fields["format"].annotation)):
+        assert f"`{name}" in DATA_DOC or f"{name} =" in DATA_DOC or f"[data.{name}]" in DATA_DOC, name
+    for name in ("global_time", "leave_one_out", "by_session", "column"):
+        assert f"`{name}`" in DATA_DOC
+
+
+def test_the_page_on_data_has_a_recipe_that_loads(tmp_path):
+    block = re.search(r"```toml\n(.*?)```", DATA_DOC, flags=re.DOTALL).group(1)
+    (tmp_path / "ml.toml").write_text(block + "[agents.sasrec]\n")
+    assert load_recipe(tmp_path / "ml.toml").data.format == "movielens"
+
+
+def test_the_page_on_data_prepares_frames_as_printed(tmp_path, monkeypatch):
+    write_shop(tmp_path)
+    recipe = next(block for kind, block in BLOCKS if kind == "toml")
+    (tmp_path / "shop.toml").write_text(recipe)
+    monkeypatch.chdir(tmp_path)
+    block = re.search(r"```python\n(.*?)```", DATA_DOC, flags=re.DOTALL).group(1)
+    exec(block, {"events": pl.read_csv("clicks.csv"), "items": pl.read_csv("products.csv")})
+    assert load_log(tmp_path / "runs/shop/log").catalog.n_items == 30

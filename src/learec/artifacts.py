@@ -115,6 +115,8 @@ def require(folder: Path, wanted: Request, make_with: str) -> Manifest:
 
 def check_files(folder: Path, manifest: Manifest, make_with: str, names: Set[str] | None = None) -> None:
     """Raise ArtifactError unless every file, or every one of `names`, is there with the sha256 that the manifest names."""
+    if unlisted := (names or set()) - manifest.files.keys():
+        raise ArtifactError(f"{folder / MANIFEST}: damaged (no {min(unlisted)} in it); delete {folder} and run `{make_with}`")
     wanted = {name: digest for name, digest in manifest.files.items() if names is None or name in names}
     for name in wanted:
         if not (folder / name).is_file():

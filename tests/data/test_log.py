@@ -1,11 +1,17 @@
 """The log: histories by hand, what training is allowed to see, targets."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
 from learec.artifacts import building
-from learec.data.log import Catalog, Log, Part, Sessions, load_log
+from learec.config import DataConfig
+from learec.data.log import ARRAYS, TABLES, Catalog, Log, Part, Sessions, load_log, load_times
+from learec.data.prepare import prepare
+from learec.data.sources import Frames
 from learec.errors import ArtifactError
 
 ITEMS = [5, 3, 5, 2, 4, 1, 1]
@@ -107,3 +113,55 @@ def test_a_log_whose_file_was_changed_is_not_opened(small_log, tmp_path):
     np.save(tmp_path / "log" / "items.npy", np.array(ITEMS[::-1]))
     with pytest.raises(ArtifactError, match=r"items\.npy: damaged .* run `learec prepare RECIPE`"):
         load_log(tmp_path / "log")
+
+
+def test_seen_lists_everything_before_a_step_without_padding(sessions):
+    rows, items = sessions.seen(np.array([3, 4, 6]))
+    assert rows.tolist() == [0, 0, 0, 2]
+    assert items.tolist() == [5, 3, 5, 1]
+
+
+@pytest.fixture(scope="module")
+def prepared_folder(tmp_path_factory) -> Path:
+    """A prepared log of 20 users with 6 events each over 10 items."""
+    rows = [
+        (f"u{user}", f"i{(user * 3 + step * step) % 10}", 1_700_000_000 + 1000 * user + step)
+        for user in range(20)
+        for step in range(6)
+    ]
+    frame = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
+    folder = tmp_path_factory.mktemp("prepared") / "log"
+    prepare(DataConfig(events="log", min_item_events=1), 0, Frames(frame), folder)
+    return folder
+
+
+@pytest.mark.parametrize("where", [0.0, 0.3, 0.6, 0.999])
+@pytest.mark.parametrize("name", [*(f"{array}.npy" for array in ARRAYS), *TABLES, "times.npy"])
+def test_a_flipped_bit_in_any_file_is_noticed_when_it_is_opened(prepared_folder, tmp_path, name, where):
+    folder = shutil.copytree(prepared_folder, tmp_path / "log")
+    data = bytearray((folder / name).read_bytes())
+    data[int(where * len(data))] ^= 4
+    (folder / name).write_bytes(data)
+    with pytest.raises(ArtifactError, match=rf"{name}: damaged \(its sha256 is not the manifest's\); delete .* and run `learec"):
+        if name == "times.npy":
+            load_times(folder)
+        load_log(folder)
+
+
+@pytest.mark.parametrize("name", [*(f"{array}.npy" for array in ARRAYS), *TABLES, "times.npy"])
+def test_a_file_that_is_cut_short_or_gone_is_noticed_when_it_is_opened(prepared_folder, tmp_path, name):
+    folder = shutil.copytree(prepared_folder, tmp_path / "log")
+    (folder / name).write_bytes((folder / name).read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match=rf"{name}: damaged"):
+        load_times(folder) if name == "times.npy" else load_log(folder)
+    (folder / name).unlink()
+    with pytest.raises(ArtifactError, match=rf"{name}: missing; delete .* and run `learec prepare RECIPE`"):
+        load_times(folder) if name == "times.npy" else load_log(folder)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, 400])
+def test_a_manifest_that_is_not_whole_is_noticed(prepared_folder, tmp_path, cut):
+    folder = shutil.copytree(prepared_folder, tmp_path / "log")
+    (folder / "manifest.json").write_bytes((folder / "manifest.json").read_bytes()[:cut])
+    with pytest.raises(ArtifactError, match=r"manifest\.json: damaged .*; delete the folder and run `learec prepare RECIPE`"):
+        load_log(folder)

@@ -22,7 +22,8 @@ def item_table(raw: Raw, seen: pl.Series, column: str = "item_id") -> pl.DataFra
         items = raw.items.collect()
     rows = pl.int_range(len(items), eager=True)
     blank = items.select(pl.all_horizontal(pl.all().is_null())).to_series()
-    items, rows = items.filter(~blank), rows.filter(~blank)  # empty lines of a CSV file
+    if blank.any():  # empty lines of a CSV file
+        items, rows = items.filter(~blank), rows.filter(~blank)
     place = Place(raw.items_name, column, rows)
     ids = filled_text(items["item_id"], place, "id")
     twice = ids.is_duplicated().arg_true()

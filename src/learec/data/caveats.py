@@ -60,7 +60,7 @@ def _cold(items: Ints, parts: Ints) -> list[str]:
 
 def _lopsided(offsets: Ints, sessions: pl.DataFrame) -> list[str]:
     lengths = np.diff(offsets)
-    users = sessions.select("user", n=pl.Series(lengths)).group_by("user").agg(pl.col("n").sum()).sort("n").tail(1)
+    users = sessions.select("user", n=pl.Series(lengths)).group_by("user").agg(pl.col("n").sum()).sort("n", "user").tail(1)
     found = []
     if len(sessions) > 1 / LARGE_SHARE and users["n"][0] > LARGE_SHARE * offsets[-1]:
         found.append(f"user {users['user'][0]!r} has {users['n'][0] / offsets[-1]:.0%} of all events: a robot, or a default id?")

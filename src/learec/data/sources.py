@@ -43,7 +43,8 @@ def open_source(config: DataConfig, source: Path | Frames) -> Raw:
     events = source / config.events
     items = None if config.items is None else source / config.items
     if config.format != "table":
-        return FORMATS[config.format](events, items)
+        with readable(events):
+            return FORMATS[config.format](events, items)
     paths = files_of(events)
     files = {"events file" if len(paths) == 1 else f"events file {path.name}": path for path in paths}
     tables = tuple(_events(scan(path, config.delimiter), str(path), config.columns) for path in paths)

@@ -149,7 +149,9 @@ def _unreadable(path: Path, error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     first = lines[0] if lines else type(error).__name__
     first = first if len(first) <= 2 * SHOWN else f"{first[: 2 * SHOWN]}..."
-    if path.name.lower().endswith(PARQUET) or path.is_dir():
+    if path.is_dir():
+        return f"{path}: cannot be read ({first}), wanted whole files of the format that [data] names; write them again"
+    if path.name.lower().endswith(PARQUET):
         return f"{path}: cannot be read ({first}), wanted a whole Parquet file; write the file again"
     encoding = _wrong_encoding(path)
     if encoding:

@@ -38,7 +38,7 @@ def render(template: str, items: pl.DataFrame, where: str) -> pl.Series:
             raise DataError(
                 f"{where}: no column {name!r}, which the template {template!r} names; columns: {', '.join(items.columns)}"
             )
-        if (kind := items[name].dtype).is_nested() or kind == pl.Binary:
+        if (kind := items[name].dtype).is_nested() or kind in (pl.Binary, pl.Duration, pl.Object):
             raise DataError(
                 f"{where}: column {name!r} holds {kind}, wanted text or numbers; name another column in the template {template!r}"
             )

@@ -89,7 +89,8 @@ def _movies_csv(path: Path) -> pl.LazyFrame:
 
 def _frame(ids: Sequence[str], titles: Sequence[str], genres: Sequence[str]) -> pl.LazyFrame:
     return pl.LazyFrame(
-        {"item_id": ids, "title": titles, "genres": genres}, schema_overrides=dict.fromkeys(("genres",), pl.String)
+        {"item_id": ids, "title": titles, "genres": genres},
+        schema_overrides=dict.fromkeys(("item_id", "title", "genres"), pl.String),
     )
 
 

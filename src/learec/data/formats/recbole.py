@@ -10,6 +10,7 @@ from learec.data.formats.layout import only_file, optional_file
 from learec.data.formats.text_tables import first_row, without_header
 from learec.data.raw import Events, Raw
 from learec.data.tables import found
+from learec.data.tables import listed
 from learec.errors import DataError
 
 ROLES = {
@@ -56,7 +57,7 @@ def _roles(path: Path, header: Sequence[str]) -> dict[str, str]:
     names = {role: name for role, known in ROLES.items() if (name := next((name for name in known if name in header), None))}
     if "user" not in names or "item" not in names:
         raise DataError(
-            f"{path}: columns {', '.join(header) or 'none'}, wanted item_id and user_id or session_id, separated by tabs; "
+            f"{path}: columns {listed(header) or 'none'}, wanted item_id and user_id or session_id, separated by tabs; "
             "rename them in the header"
         )
     if names.get("session") == names["user"]:
@@ -68,7 +69,7 @@ def _items(path: Path) -> pl.LazyFrame:
     header = _header(path)
     if "item_id" not in header:
         raise DataError(
-            f"{path}: columns {', '.join(header) or 'none'}, wanted item_id, separated by tabs; rename it in the header"
+            f"{path}: columns {listed(header) or 'none'}, wanted item_id, separated by tabs; rename it in the header"
         )
     frame = _scan(path, header)
     title = next((name for name in TITLES if name in header), None)
