@@ -109,7 +109,10 @@ def test_a_log_whose_file_was_changed_is_not_opened(small_log, tmp_path):
     from learec.artifacts import request_for
 
     with building(tmp_path / "log", request_for("log", {}, {}), {"events": ["view"]}) as partial:
-        np.save(partial / "items.npy", np.array(ITEMS))
+        for name in ARRAYS:
+            np.save(partial / f"{name}.npy", np.array(ITEMS))
+        for name in TABLES:
+            (partial / name).touch()
     np.save(tmp_path / "log" / "items.npy", np.array(ITEMS[::-1]))
     with pytest.raises(ArtifactError, match=r"items\.npy: damaged .* run `learec prepare RECIPE`"):
         load_log(tmp_path / "log")
