@@ -26,7 +26,9 @@ def row(name: str, kind: str, ndcg: float) -> Json:
     metrics = {f"HR@{k}": cell(ndcg * (1 + k / 10)) for k in (2, 10)}
     trained = kind == "agent"
     metrics["NDCG@10"] = cell(ndcg, 0.0004 if trained else None)
-    return {"name": name, "kind": kind, "description": f"what {name} is", "seeds": 3 if trained else 1, "metrics": metrics}
+    by_event = {"view": {"n": 8317, **metrics["NDCG@10"]}}
+    told = {"name": name, "kind": kind, "description": f"what {name} is"}
+    return {**told, "seeds": 3 if trained else 1, "metrics": metrics, "by_event": by_event}
 
 
 def comparison(new: str, base: str, difference: float, half: float = 0.002) -> Json:
@@ -59,6 +61,7 @@ def data() -> Json:
             row("sasrec", "agent", 0.0731), row("sasrec-lea", "agent", 0.0812),
         ],
         "comparisons": [comparison("sasrec-lea", "sasrec", 0.0081), comparison("sasrec-lea", "item_knn", -0.0029)],
+        "left_out": {},
         "agent_curves": [
             {"name": name, "seed": seed, "best_epoch": 2, "measures": measures, "losses": [{}, *[{"ce": 8.0}] * 3]}
             for name in ("sasrec", "sasrec-lea") for seed in (0, 1)
@@ -179,6 +182,23 @@ def test_every_row_stands_in_the_table_with_its_numbers(data: Json, name: str, s
 def test_the_best_value_of_a_column_is_bold_and_no_other(data: Json) -> None:
     html = render_report(data).split('<section id="results"')[1].split("</section>")[0]
     assert re.findall(r'<td class="n"><b class="best">([\d.]+)</b>', html) == ["0.0841", "0.1009", "0.1682"]
+
+
+def test_a_log_of_several_kinds_of_events_has_the_main_metric_by_kind(data: Json) -> None:
+    assert "By kind of event" not in render_report(data)
+    for number, found in enumerate(data["rows"]):
+        found["by_event"] = {"view": {"n": 8000, **cell(0.05)}, HOSTILE: {"n": 317, **cell(0.01 * number)}}
+    html = render_report(data)
+    part = html.split('id="by-event"')[1].split("</table>")[0]
+    assert "8,000 targets" in part and "317 targets" in part
+    assert table_row(f'<section id="by"{part}</section>', "by", "sasrec") == "sasrec 0.0500 0.0460–0.0540 0.0200 0.0160–0.0240"
+    assert re.findall(r'<b class="best">([\d.]+)</b>', part) == ["0.0500", "0.0500", "0.0500", "0.0500", "0.0300"]
+    assert HOSTILE in Page(html).texts["all"]
+
+
+def test_a_floor_that_is_left_out_is_named_with_the_reason(data: Json) -> None:
+    data["left_out"] = {"ease": "it needs more memory"}
+    assert "ease is left out: it needs more memory." in Page(render_report(data)).texts["all"]
 
 
 def test_the_caption_says_how_many_targets_and_whether_seen_items_are_masked(data: Json) -> None:

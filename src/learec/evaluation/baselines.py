@@ -1,19 +1,26 @@
-"""Floors: rankings that nobody trains. They stand in every table, because much that is trained does not beat them."""
+"""Floors: rankings by counts or in closed form. They stand in every table, because much that is trained does not beat them."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
+from learec.artifacts import read_manifest
 from learec.config import EvaluationConfig
-from learec.data.log import Floats, Ints, Sessions
+from learec.data.log import MAKE_WITH, Floats, Ints, Log, Part, Sessions, load_times
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule
+from learec.evaluation.literature import EASE, VSKNN
 from learec.evaluation.metrics import Scorer
 
 DESCRIPTIONS = {
     "popularity": "items by number of training events",
     "last_item": "what followed the last item in training sessions",
     "item_knn": "items of the same users, cosine, newer history counts more",
+    "v_sknn": "items of the sessions nearest to the history, the newest item in common counts more",
+    "ease": "linear regression of every item on all others, solved in closed form",
     "content_knn": "whitened item tokens nearest to the history's, nothing trained",
     "rule": "content_knn and the logarithm of item_knn added up, nothing trained",
 }
@@ -59,15 +66,45 @@ class LastItem:
         return after + self.popularity
 
 
-def floors(config: EvaluationConfig, training: Sessions, n_items: int, item_vectors: Floats | None) -> dict[str, Scorer]:
-    """All floors by name; those that read text are left out where there are no item vectors."""
+def floors(
+    config: EvaluationConfig, training: Sessions, n_items: int, item_vectors: Floats | None, ended: npt.NDArray[Any] | None = None
+) -> dict[str, Scorer]:
+    """All floors by name but those left out. ended (S,) tells which sessions are new, where that is known."""
     knn = ItemKNN.fit(training, n_items, config.knn_decay, config.knn_shrinkage)
     found: dict[str, Scorer] = {
         "popularity": Popularity.fit(training, n_items),
         "last_item": LastItem.fit(training, n_items),
         "item_knn": knn,
+        "v_sknn": VSKNN.fit(training, n_items, config.sknn_neighbours, config.sknn_sample, ended),
     }
+    if "ease" not in left_out(config, n_items, item_vectors is not None):
+        found["ease"] = EASE.fit(training, n_items, config.ease_regularisation, config.ease_decay)
     if item_vectors is not None:
         content = ContentKNN(item_vectors, config.knn_decay)
         found |= {"content_knn": content, "rule": Rule(content, knn, config.text_weight)}
+    return found
+
+
+def left_out(config: EvaluationConfig, n_items: int, has_vectors: bool) -> dict[str, str]:
+    """Floors that a table has to do without, and why."""
+    reasons = {}
+    if n_items > config.ease_items:
+        size = 4 * (n_items + 1) ** 2 / 1e9
+        reasons["ease"] = (
+            f"{n_items:,} items are more than ease_items = {config.ease_items:,} in [evaluation], and its matrix would take "
+            f"{size:.1f} GB"
+        )
+    if not has_vectors:
+        reasons |= dict.fromkeys(("content_knn", "rule"), "it needs item vectors, which learec annotate makes")
+    return reasons
+
+
+def ends(folder: Path, log: Log) -> npt.NDArray[Any] | None:
+    """Time of every session's newest training step, (S,), from the log's folder; None where its times are a mere order."""
+    if read_manifest(folder, "log", MAKE_WITH).notes.get("time_unit", "order") == "order":
+        return None
+    times = load_times(folder)[log.parts == Part.TRAIN]
+    filled = log.training.lengths > 0
+    found = np.zeros(len(filled), dtype=times.dtype)
+    found[filled] = times[log.training.offsets[1:][filled] - 1]
     return found

@@ -1,11 +1,13 @@
 """evaluate: ranks of every validation and test step under every scorer, tables with intervals, and examples to look at."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from learec.annotations.table import Annotations
@@ -13,12 +15,12 @@ from learec.artifacts import Request, building, request_for
 from learec.config import EvaluationConfig, derived_seed
 from learec.data.log import Ints, Log, Part
 from learec.errors import ConfigError
+from learec.evaluation.baselines import left_out
 from learec.evaluation.compare import Bootstrap, Values
-from learec.evaluation.metrics import METRICS, Scorer, ranks
+from learec.evaluation.examples import examples
+from learec.evaluation.metrics import HISTORY, METRICS, Scorer, ranks
 from learec.progress import Reporter
 
-HISTORY = 200  # items that floors and agents may read; each agent keeps what its own max_length allows
-N_EXAMPLES, N_SHOWN = 10, 5
 SELECTING = "NDCG@10"
 
 
@@ -55,6 +57,9 @@ def evaluate(
     settings = dict(request.config)
     seed = settings.pop("seed")
     config = EvaluationConfig(**settings)
+    absent = left_out(config, log.catalog.n_items, annotations is not None)
+    for name in (name for pair in config.compare for name in pair if name in absent):
+        raise ConfigError(f"evaluation.compare names {name!r}, which is left out: {absent[name]}; drop the pair or change that")
     with building(folder, request, {}) as partial:
         frames = []
         with reporter.bar("ranking", 2 * len(contestants)) as advance:
@@ -66,11 +71,13 @@ def evaluate(
                 frames.append(pl.DataFrame(columns))
         table = pl.concat(frames)
         table.write_parquet(partial / "ranks.parquet")
-        tables = _tables(config, seed, table, contestants)
+        tables = _tables(config, seed, table, contestants, absent)
         tables["unreachable"] = _repeated_share(log) if config.mask_seen else 0.0
         (partial / "tables.json").write_text(json.dumps(tables, indent=1), encoding="utf-8")
-        examples = _examples(log, annotations, contestants, config, seed)
-        (partial / "examples.json").write_text(json.dumps(examples, ensure_ascii=False, indent=1), encoding="utf-8")
+        agents = [c for c in contestants if c.seed is not None]
+        first = {c.name: c.scorer for c in agents if c.seed == min(o.seed or 0 for o in agents if o.name == c.name)}
+        shown = examples(log, annotations, first, config.mask_seen, seed)
+        (partial / "examples.json").write_text(json.dumps(shown, ensure_ascii=False, indent=1), encoding="utf-8")
     return tables
 
 
@@ -107,17 +114,23 @@ def _target_columns(log: Log, part: Part) -> dict[str, Any]:
     }
 
 
-def _tables(config: EvaluationConfig, seed: int, table: pl.DataFrame, contestants: list[Contestant]) -> dict[str, Any]:
+def _tables(
+    config: EvaluationConfig, seed: int, table: pl.DataFrame, contestants: list[Contestant], absent: dict[str, str]
+) -> dict[str, Any]:
     """Rows and comparisons on the test part, and validation means, from which alone anything may be chosen."""
     test = table.filter(pl.col("part") == "test")
     validation = table.filter(pl.col("part") == "validation")
-    bootstrap = Bootstrap(test["session"].to_numpy(), config.resamples, derived_seed("bootstrap", seed))
+    resampling = derived_seed("bootstrap", seed)
+    bootstrap = Bootstrap(test["session"].to_numpy(), config.resamples, resampling)
     named: dict[str, list[Contestant]] = {}
     for contestant in contestants:
         named.setdefault(contestant.name, []).append(contestant)
     per_target = {
         name: [named_metrics(test[c.column].to_numpy(), config.cutoffs) for c in group] for name, group in named.items()
     }
+    metric = main_metric(config.cutoffs)
+    main = {name: [run[metric] for run in runs] for name, runs in per_target.items()}
+    kinds = by_event(test["event"].to_numpy(), test["session"].to_numpy(), main, config.resamples, resampling)
     rows = [
         {
             "name": name,
@@ -125,26 +138,41 @@ def _tables(config: EvaluationConfig, seed: int, table: pl.DataFrame, contestant
             "description": group[0].description,
             "seeds": len(group),
             "metrics": {metric: _cell([run[metric] for run in per_target[name]], bootstrap) for metric in per_target[name][0]},
+            "by_event": kinds[name],
             "validation": {c.column: mean_metrics(validation[c.column].to_numpy())[SELECTING] for c in group},
         }
         for name, group in named.items()
     ]
-    for name in (name for pair in config.compare for name in pair if name not in named):
-        raise ConfigError(
-            f"evaluation.compare names {name!r}, which needs item vectors: run `learec annotate RECIPE` or drop the pair"
-        )
-    metric = main_metric(config.cutoffs)
     comparisons = [
         {"new": new, "base": base, "metric": metric, "n": len(test), "seeds": len(named[new]),
-         **_difference(per_target[new], per_target[base], metric, bootstrap)}
+         **_difference(main[new], main[base], bootstrap)}
         for new, base in config.compare
     ]  # fmt: skip
     return {
         "main_metric": metric,
         "rows": rows,
         "comparisons": comparisons,
+        "left_out": absent,
         "n_targets": {"validation": len(validation), "test": len(test)},
     }
+
+
+def by_event(
+    events: npt.NDArray[Any], sessions: Ints, runs: Mapping[str, list[Values]], resamples: int, seed: int
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """A metric by row and kind of event, most frequent first: n targets, mean, interval, deviation over seeds.
+
+    Kinds are what the log's event column (T,) says of the target, whatever an event is worth; runs hold (T,) a seed. Sessions
+    without a target of the kind have no part in its interval.
+    """
+    kinds, counts = np.unique(events, return_counts=True)
+    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in runs}
+    for kind, n in sorted(zip(kinds.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1]):
+        chosen = events == kind
+        bootstrap = Bootstrap(sessions[chosen], resamples, seed)
+        for name, values in runs.items():
+            found[name][kind] = {"n": n, **_cell([run[chosen] for run in values], bootstrap)}
+    return found
 
 
 def _repeated_share(log: Log) -> float:
@@ -161,67 +189,6 @@ def _cell(runs: list[Values], bootstrap: Bootstrap) -> dict[str, Any]:
     return {**asdict(bootstrap.estimate(np.mean(runs, axis=0))), "seed_deviation": deviation}
 
 
-def _difference(
-    new: list[dict[str, Values]], base: list[dict[str, Values]], metric: str, bootstrap: Bootstrap
-) -> dict[str, float]:
-    gain = np.mean([run[metric] for run in new], axis=0) - np.mean([run[metric] for run in base], axis=0)
-    estimate = bootstrap.estimate(gain)
+def _difference(new: list[Values], base: list[Values], bootstrap: Bootstrap) -> dict[str, float]:
+    estimate = bootstrap.estimate(np.mean(new, axis=0) - np.mean(base, axis=0))
     return {"difference": estimate.mean, "low": estimate.low, "high": estimate.high}
-
-
-def _examples(
-    log: Log, annotations: Annotations | None, contestants: list[Contestant], config: EvaluationConfig, seed: int
-) -> list[dict[str, Any]]:
-    """Sessions drawn at random, with titles: history, next item, recommendations, and one annotated training step."""
-    targets = log.targets(Part.TEST)
-    rng = np.random.default_rng(derived_seed("examples", seed))
-    steps = np.sort(rng.choice(targets, min(N_EXAMPLES, len(targets)), replace=False))
-    shown = [c for c in contestants if c.seed is not None and c.seed == min(o.seed or 0 for o in contestants if o.name == c.name)]
-    histories, lengths = log.sessions.histories(steps, HISTORY)
-    best = {c.name: top_items(c.scorer, histories, lengths, N_SHOWN, config.mask_seen) for c in shown}
-    titles = log.catalog.titles
-    examples = []
-    for row, step in enumerate(steps):
-        item = int(log.sessions.items[step])
-        examples.append(
-            {
-                "session": log.session_ids[int(log.sessions.session_of[step])],
-                "history": [titles[number] for number in histories[row][: lengths[row]]],
-                "next": titles[item],
-                "recommendations": {
-                    name: [{"title": titles[number], "hit": int(number) == item} for number in rows[row] if number]
-                    for name, rows in best.items()
-                },
-                "annotated": _annotated_step(log, annotations, int(log.sessions.session_of[step]), rng),
-            }
-        )
-    return examples
-
-
-def _annotated_step(log: Log, annotations: Annotations | None, session: int, rng: np.random.Generator) -> dict[str, Any] | None:
-    """The newest annotated step of the session, or, if it has none, of a random one that has."""
-    if annotations is None or not annotations.annotated.any():
-        return None
-    training = log.training
-    steps = np.flatnonzero(annotations.annotated & (training.session_of == session))
-    step = int(steps[-1]) if len(steps) else int(rng.choice(np.flatnonzero(annotations.annotated)))
-    histories, lengths = training.histories(np.array([step]), HISTORY)
-    titles = log.catalog.titles
-    proposed = zip(annotations.augmented[step], annotations.augmented_rewards[step], strict=True)
-    return {
-        "session": log.session_ids[int(training.session_of[step])],
-        "history": [titles[number] for number in histories[0][: lengths[0]]],
-        "action": titles[int(training.items[step])],
-        "reward": float(annotations.rewards[step]),
-        "augmented": [{"title": titles[int(number)], "reward": float(reward)} for number, reward in proposed if number],
-    }
-
-
-def top_items(scorer: Scorer, histories: Ints, lengths: Ints, k: int, mask_seen: bool) -> Ints:
-    """The k best items, best first, (B, k); 0 where fewer are left."""
-    scores = scorer.scores(histories, lengths).copy()
-    if mask_seen:
-        np.put_along_axis(scores, histories, -np.inf, axis=1)
-    scores[:, 0] = -np.inf
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.where(np.isneginf(np.take_along_axis(scores, best, axis=1)), 0, best)

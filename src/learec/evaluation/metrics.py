@@ -8,6 +8,7 @@ import numpy.typing as npt
 from learec.data.log import Floats, Ints, Sessions
 from learec.data.windows import batches_by_budget
 
+HISTORY = 200  # items that floors and agents may read; each agent keeps what its own max_length allows
 BLOCK = 1024  # targets scored at once: bounds the (B, N + 1) scores in memory
 BLOCK_SEEN = 4_000_000  # and the items that were seen before them
 

@@ -7,7 +7,9 @@
                           simulated, funnel: [{step, events, users, items}]
     evaluation            mask_seen, cutoffs, resamples, n_targets: {validation, test}
     rows                  [{name, kind: floor | agent, description, seeds,
-                            metrics: {"NDCG@10": {mean, low, high, seed_deviation | null}, ...}}]
+                            metrics: {"NDCG@10": {mean, low, high, seed_deviation | null}, ...},
+                            by_event: {kind: {n, mean, low, high, seed_deviation | null}}, the main metric}]
+    left_out              {floor: why it is in no row}
     comparisons           [{new, base, metric, difference, low, high, n, seeds}]
     agent_curves          [{name, seed, best_epoch, measures: [{"NDCG@10": ...}, one per epoch, first before training], losses}]
     environment_curves    {best_epoch, measures: [{"pairwise accuracy", "NDCG@10", ...}], losses} | null
@@ -57,7 +59,8 @@ def render_report(data: Json) -> str:
         **data,
         summary=summary(data),
         headline=metric,
-        best=best_cells(data["rows"]),
+        best=best_cells(data["rows"], "metrics"),
+        best_by_event=best_cells(data["rows"], "by_event"),
         verdict_of=verdict_of,
         lines=best_epochs(data["agent_curves"]),
         charts={
@@ -154,10 +157,10 @@ def headline_metric(data: Json) -> str | None:
     return SELECTING if SELECTING in names else next((name for name in names if name.startswith("NDCG")), None)
 
 
-def best_cells(rows: list[Json]) -> dict[str, str]:
-    """Find the best value by metric as it is printed: values that look equal are equally best."""
-    metrics = [name for row in rows[:1] for name in row["metrics"]]
-    means = {name: [row["metrics"][name]["mean"] for row in rows] for name in metrics}
+def best_cells(rows: list[Json], part: str) -> dict[str, str]:
+    """Find the best value by column of a part of the rows as it is printed: values that look equal are equally best."""
+    names = [name for row in rows[:1] for name in row[part]]
+    means = {name: [row[part][name]["mean"] for row in rows] for name in names}
     return {name: number(max((mean for mean in column if math.isfinite(mean)), default=None)) for name, column in means.items()}
 
 
