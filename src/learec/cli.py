@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from learec.errors import ConfigError, LearecError
 from learec.line import STAGES, append_stage, train_stage, walk
 from learec.progress import Reporter
 from learec.run import Run, check_folder, costs
+from learec.workers import n_processes, process_number, start_processes
 
 INTERRUPTED = 130
 LEAKING = 1
@@ -39,14 +41,29 @@ DataFolder = Annotated[
 ]
 RunFolder = Annotated[Path | None, typer.Option("--folder", help="where artifacts go (default: runs/NAME)")]
 Device = Annotated[str, typer.Option(help="torch device: cpu, cuda, cuda:1")]
+Loggers = Annotated[
+    list[str] | None,
+    typer.Option("--log", help="also write losses and validation measures for: tensorboard, mlflow; into logs/ of the folder"),
+]
 
 
-def _run(recipe: Path, data: Path | None, folder: Path | None, device: str) -> Run:
+@app.callback()
+def check_processes(context: typer.Context) -> None:
+    """Several processes only train; any other command would do its work, and write its files, once for each of them."""
+    if n_processes() > 1 and context.invoked_subcommand != "train":
+        raise ConfigError(
+            f"learec {context.invoked_subcommand}: runs in one process, and {n_processes()} were started; only `learec train` "
+            "uses several, so start this one without a launcher"
+        )
+
+
+def _run(recipe: Path, data: Path | None, folder: Path | None, device: str, loggers: list[str] | None = None) -> Run:
     loaded = load_recipe(recipe)
     target = folder or Path("runs") / loaded.name
     check_folder(target)
     _check_device(device)
-    return Run(loaded, str(recipe), RunOptions(target, data or recipe.parent, device), Reporter())
+    reporter = Reporter(Console(highlight=False, quiet=process_number() > 0))
+    return Run(loaded, str(recipe), RunOptions(target, data or recipe.parent, device, tuple(loggers or ())), reporter)
 
 
 def _check_device(device: str) -> None:
@@ -113,9 +130,11 @@ def audit(folder: Annotated[Path, typer.Argument(help="a run's folder, such as r
 
 
 @app.command()
-def adapt(recipe: RecipePath, data: DataFolder = None, folder: RunFolder = None, device: Device = "cpu") -> None:
+def adapt(
+    recipe: RecipePath, data: DataFolder = None, folder: RunFolder = None, device: Device = "cpu", log: Loggers = None
+) -> None:
     """Teach the language model this log, on a share of its users: makes environment/. The only stage that trains it."""
-    STAGES["adapt"](_run(recipe, data, folder, device))
+    STAGES["adapt"](_run(recipe, data, folder, device, log))
 
 
 @app.command()
@@ -128,12 +147,51 @@ def annotate(recipe: RecipePath, data: DataFolder = None, folder: RunFolder = No
 def train(
     recipe: RecipePath, data: DataFolder = None, folder: RunFolder = None, device: Device = "cpu",
     agent: Annotated[str | None, typer.Option(help="only this agent of the recipe")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="train with so many, each on its share of every batch")] = 1,
+    log: Loggers = None,
 ) -> None:  # fmt: skip
     """Train the recipe's agents: makes agents/NAME/seed-S/. Needs no language model."""
-    job = _run(recipe, data, folder, device)
-    if agent is not None and agent not in job.recipe.agents:
-        raise ConfigError(f"--agent {agent}: no such agent in {recipe}; it has {', '.join(job.recipe.agents)}")
+    job = _run(recipe, data, folder, device, log)
+    _check_agent(job, agent)
+    if processes > 1 and n_processes() == 1:
+        code = start_processes(processes, [sys.executable, "-m", "learec", *sys.argv[1:]])
+        raise typer.Exit(code if code >= 0 else 1)
     train_stage(job, only=agent)
+
+
+def _check_agent(job: Run, agent: str | None) -> None:
+    if agent is not None and agent not in job.recipe.agents:
+        raise ConfigError(f"--agent {agent}: no such agent in {job.recipe_name}; it has {', '.join(job.recipe.agents)}")
+
+
+@app.command()
+def tune(
+    recipe: RecipePath,
+    agent: Annotated[str, typer.Option(help="the agent whose settings are searched; the recipe needs a table [tune.AGENT]")],
+    trials: Annotated[int | None, typer.Option(min=1, help="how many in all (default: the recipe's, else 30)")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="no new trial begins after so many; run again to go on")] = None,
+    data: DataFolder = None, folder: RunFolder = None, device: Device = "cpu",
+) -> None:  # fmt: skip
+    """Search good settings for one agent of the recipe: makes tuning/AGENT/ with winner.toml, a recipe to run.
+
+    Needs log/ (see prepare), and annotations/ if the agent reads them. The recipe says what to try:
+
+    \b
+      [tune.sasrec]                                    # for [agents.sasrec]
+      trials = 30
+      dropout = [0.2, 0.3, 0.5]                        # one of these
+      n_layers = { low = 1, high = 3 }                 # a whole number, both ends included
+      learning_rate = { low = 1e-4, high = 1e-2, log = true }
+
+    A trial trains the agent with one choice of settings and is worth its best NDCG@10 on the validation part; the test
+    part is not looked at. The first ten are drawn at random, later ones near the best so far, and one that falls behind
+    the others is ended early (pruned). A stopped search goes on where it was. tuning/AGENT/trials.parquet has all trials.
+    """  # noqa: D301  (\b keeps the lines of the example apart)
+    from learec.tuning import tune_stage
+
+    job = _run(recipe, data, folder, device)
+    _check_agent(job, agent)
+    tune_stage(job, agent, trials, minutes)
 
 
 @app.command()
@@ -200,9 +258,14 @@ def _print_results(job: Run) -> None:
         table.add_column(heading.replace("NDCG", "N").replace("HR", "H") if console.width < 100 else heading, no_wrap=True)
     for row in tables["rows"]:
         cells = [_decimals(row["metrics"][name]["mean"]) for name in metrics]
-        interval = f"{_decimals(row['metrics'][main]['low'])} to {_decimals(row['metrics'][main]['high'])}"
-        table.add_row(row["name"], *cells, interval, str(row["seeds"]) if row["kind"] == "agent" else "")
+        table.add_row(row["name"], *cells, _interval(row["metrics"][main]), str(row["seeds"]) if row["kind"] == "agent" else "")
     console.print(table)
+    for name, reason in tables["left_out"].items():
+        job.reporter.say(f"{name} is left out: {reason}")
+    if len(tables["rows"][0]["by_event"]) > 1:
+        job.reporter.say(f"\n{main} by kind of event, with its 95 % interval")
+        for part in _event_tables(tables["rows"], console.width):
+            console.print(part)
     for pair in tables["comparisons"]:
         interval = f"({pair['low']:+.4f} to {pair['high']:+.4f})"
         job.reporter.say(f"{pair['new']} against {pair['base']}: {pair['metric']} {pair['difference']:+.4f} {interval}")
@@ -215,6 +278,26 @@ def _print_results(job: Run) -> None:
     job.reporter.say(f"minutes: {minutes}")
     if (job.folder("report") / "report.html").exists():
         job.reporter.say(f"report: {job.folder('report') / 'report.html'}")
+
+
+def _event_tables(rows: list[dict[str, Any]], width: int) -> Iterator[Table]:
+    """A column for every kind of event among the test targets, the interval under its value; as many side by side as fit."""
+    kinds = list(rows[0]["by_event"])
+    names = max(len(row["name"]) for row in rows)
+    fit = max((width - names - 2) // (max(len(".0000 to .0000"), *map(len, kinds)) + 2), 1)
+    for start in range(0, len(kinds), fit):
+        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+        table.add_column("", no_wrap=True, min_width=names)
+        for kind in kinds[start : start + fit]:
+            table.add_column(f"{_plain(kind)}\n{rows[0]['by_event'][kind]['n']:,} targets")
+        for row in rows:
+            cells = [row["by_event"][kind] for kind in kinds[start : start + fit]]
+            table.add_row(row["name"], *(f"{_decimals(cell['mean'])}\n{_interval(cell)}" for cell in cells))
+        yield table
+
+
+def _interval(cell: dict[str, float]) -> str:
+    return f"{_decimals(cell['low'])} to {_decimals(cell['high'])}"
 
 
 def _decimals(value: float) -> str:
@@ -238,11 +321,13 @@ def main() -> None:
     """Entry point: a LearecError is one line on standard error and exit code 2, never a traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=SyntaxWarning)  # of damaged lines in Python's notation (data/formats/lines)
     logging.getLogger("transformers").setLevel(logging.ERROR)
     try:
         app()
     except LearecError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        if process_number() == 0:  # it is the same for all
+            print("error:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         print(f"error: {error.filename or 'disk'}: {error.strerror or error}; earlier artifacts are intact", file=sys.stderr)

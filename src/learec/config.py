@@ -7,12 +7,20 @@ is in `RunOptions`, which no manifest holds: the same recipe gives the same arti
 import difflib
 import hashlib
 import tomllib
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from learec.errors import ConfigError
 
@@ -178,6 +186,9 @@ class AgentConfig(Record):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     max_length: Annotated[int, Field(ge=2)] = 50
     batch_size: Count = Field(128, description="sessions in a batch")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of matrix products in training; weights, softmax and ranking stay float32"
+    )
     tied: bool = Field(True, description="the actor multiplies with the encoder's item embeddings, or has a table of its own")
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -218,6 +229,90 @@ class AgentConfig(Record):
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of n_heads {self.n_heads}")
         return self
 
+    def replaced(self, settings: Mapping[str, Any]) -> "AgentConfig":
+        """The same agent with other settings, checked as a recipe is. Raises ConfigError."""
+        try:
+            return AgentConfig(**{**self.model_dump(exclude_unset=True), **settings})
+        except ValidationError as error:
+            raise ConfigError(_message(error)) from None
+
+
+class Search(Record):
+    """Where one setting is sought: `[0.2, 0.5]` are choices, `{ low = 1e-4, high = 1e-2, log = true }` is a range."""
+
+    choices: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
+    low: Annotated[float, Field(strict=True)] | None = None
+    high: Annotated[float, Field(strict=True)] | None = None
+    log: bool = Field(False, description="every factor is as likely as every other, not every difference")
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """All choices, or both ends; whole numbers as such."""
+        ends = [int(end) if end.is_integer() else end for end in (self.low, self.high) if end is not None]
+        return tuple(ends) if self.choices is None else self.choices
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_list_is_choices(cls, seen: Any) -> Any:
+        if not isinstance(seen, (list, tuple, dict)):
+            raise ValueError("wanted a list of choices or a range such as { low = 1, high = 3 }")
+        return {"choices": seen} if isinstance(seen, (list, tuple)) else seen
+
+    @model_validator(mode="after")
+    def _is_one_or_the_other(self) -> "Search":
+        if self.choices is not None and self.model_fields_set != {"choices"}:
+            raise ValueError("holds choices and a range; wanted one of them")
+        if twice := [value for place, value in enumerate(self.choices or ()) if value in (self.choices or ())[:place]]:
+            raise ValueError(f"{twice[0]!r} stands twice among the choices")
+        if self.choices is None and (self.low is None or self.high is None):
+            raise ValueError("a range needs low and high")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
+        if self.log and (self.low or 0) <= 0:
+            raise ValueError(f"log = true needs low above 0, and it is {self.low:g}")
+        return self
+
+    @model_serializer
+    def _as_written(self) -> Any:
+        if self.choices is not None:
+            return list(self.choices)
+        return {**dict(zip(("low", "high"), self.values, strict=True)), **({"log": True} if self.log else {})}
+
+
+class TuneConfig(Record):
+    """Which settings of an agent are sought, and how long: tune. In a recipe they stand beside `trials`, without `search`."""
+
+    trials: Count = 30
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] | None = Field(
+        None, description="a trial trains one agent each and counts their mean; by default the agent's first seed alone"
+    )
+    startup_trials: Count = Field(10, description="trials drawn at random and trained to their end; the others learn from them")
+    warmup_epochs: Annotated[int, Field(ge=0)] = Field(5, description="epochs of a trial that are not yet compared with others")
+    search: dict[str, Search] = Field({}, description="by setting of the agent")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settings_of_agents_are_searched(cls, seen: Any) -> Any:
+        if not isinstance(seen, dict) or "search" in seen:
+            return seen
+        own = {key: value for key, value in seen.items() if key not in SEARCHABLE}
+        return {**own, "search": {key: value for key, value in seen.items() if key in SEARCHABLE}}
+
+    @model_validator(mode="after")
+    def _something_is_sought(self) -> "TuneConfig":
+        if not self.search:
+            raise ValueError("no setting is sought; add one of the agent's, such as dropout = [0.2, 0.5]")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        settings: dict[str, Any] = dump(self)
+        search = settings.pop("search")
+        return {**settings, **search}
+
+
+SEARCHABLE = frozenset(AgentConfig.model_fields.keys() - {"preset", "seeds"})
+
 
 @dataclass(frozen=True)
 class AgentEntry:
@@ -243,6 +338,11 @@ class EvaluationConfig(Record):
     knn_decay: Share = 0.8
     knn_shrinkage: Annotated[float, Field(ge=0)] = Field(20.0, description="under item-kNN's cosine: few counts, little trust")
     text_weight: Positive = 4.0
+    sknn_neighbours: Count = Field(100, description="v_sknn: sessions most like the history whose items are counted")
+    sknn_sample: Count = Field(1000, description="v_sknn: they are among so many newest sessions that share an item with it")
+    ease_regularisation: Positive = Field(50.0, description="ease: under the squares of its weights; few counts, little trust")
+    ease_decay: Share = Field(1.0, description="ease: weight of the history's items falls by this per step of age; 1 is off")
+    ease_items: Count = Field(20_000, description="ease is left out with more items: its matrix takes 4 * items^2 bytes")
     resamples: Count = 2000
 
 
@@ -257,6 +357,7 @@ class Recipe(Record):
     annotations: AnnotationsConfig = AnnotationsConfig()
     agents: Annotated[dict[Name, AgentConfig], Field(min_length=1)]
     evaluation: EvaluationConfig = EvaluationConfig()
+    tune: dict[Name, TuneConfig] = Field({}, description="by agent; no stage of the line depends on it")
 
     @property
     def entries(self) -> list[AgentEntry]:
@@ -276,8 +377,31 @@ class Recipe(Record):
             raise ValueError(f"agent {min(clash)!r} has the name of a floor; choose another name")
         return self
 
+    @model_validator(mode="after")
+    def _tuned_agents_can_be_what_is_sought(self) -> "Recipe":
+        for name, tune in self.tune.items():
+            if name not in self.agents:
+                raise ValueError(f"[tune.{name}] is for an agent that is not there; {suggest(name, set(self.agents))}")
+            for field, search in tune.search.items():
+                _check_values(self.agents[name], field, search, f"tune.{name}.{field}")
+        return self
 
-FLOORS = frozenset({"popularity", "last_item", "item_knn", "content_knn", "rule"})
+    def with_agent(self, name: str, config: AgentConfig) -> "Recipe":
+        """The same recipe with one agent changed."""
+        return self.model_copy(update={"agents": {**self.agents, name: config}})
+
+
+def _check_values(agent: AgentConfig, field: str, search: Search, where: str) -> None:
+    for value in search.values:
+        try:
+            built = getattr(agent.replaced({field: value}), field)
+        except ConfigError as error:
+            raise ValueError(f"{where} holds {value!r}, which the agent cannot have: {error}") from None
+        if search.choices is None and isinstance(built, bool):
+            raise ValueError(f"{where} is a range, and {field} is true or false; wanted a list of choices")
+
+
+FLOORS = frozenset({"popularity", "last_item", "item_knn", "v_sknn", "ease", "content_knn", "rule"})
 
 
 @dataclass(frozen=True)
@@ -287,6 +411,7 @@ class RunOptions:
     folder: Path
     data_folder: Path
     device: str = "cpu"
+    loggers: tuple[str, ...] = ()
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -318,6 +443,8 @@ def _first_sentence(error: ValidationError, own: Set[tuple[str, str]]) -> str:
     place = [str(part) for part in first["loc"] if part != "[key]"]
     if place[0:1] == ["agents"] and len(place) > 2 and (place[1], place[2]) not in own:
         place[0:2] = ["agent"]
+    if place[0:1] == ["tune"] and place[2:3] == ["search"]:
+        del place[2]  # recipes do not write it
     where = ".".join(place)
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
@@ -325,23 +452,32 @@ def _first_sentence(error: ValidationError, own: Set[tuple[str, str]]) -> str:
     if first["type"] == "missing":
         return f"{where} is missing; add it to the recipe"
     seen = "" if isinstance(first["input"], dict) else f"{first['input']!r}: "
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where + ' = ' if where else ''}{seen}{message[0].lower()}{message[1:]}; change it in the recipe"
+    return f"{where + ' = ' if where else ''}{seen}{_message(error)}; change it in the recipe"
+
+
+def _message(error: ValidationError) -> str:
+    """What pydantic says of the first thing wrong, as part of a sentence."""
+    message = error.errors()[0]["msg"].removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> set[str]:
     """Keys of the record that a pydantic location leads to."""
     model: Any = Recipe
-    for part in location:
-        if model is Recipe and part == "agents":
-            model = AgentConfig
-            continue
+    for part in _without_names(location):
         field = getattr(model, "model_fields", {}).get(part)
         if field is not None:
             kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
             model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     keys = set(getattr(model, "model_fields", {}))
+    if model is TuneConfig:
+        return keys - {"search"} | SEARCHABLE
     return keys | {"agent"} if model is Recipe else keys
+
+
+def _without_names(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """A location without the agent's name, which may be that of a setting."""
+    return (location[0], *location[2:]) if location[0:1] in (("agents",), ("tune",)) else location
 
 
 def suggest(seen: str, known: set[str] | frozenset[str]) -> str:

@@ -2,6 +2,9 @@
 
 Every step seeds torch from (seed, epoch, batch), so a resumed run draws the same dropout masks and negatives as one
 that was never stopped, and no random state has to be stored.
+
+Several processes (workers.py) each take their share of every batch, sum their gradients and make the same move, so their
+weights stay equal; the main one validates and writes.
 """
 
 import json
@@ -21,6 +24,7 @@ from learec.artifacts import SCRATCH, UNFINISHED
 from learec.config import derived_seed
 from learec.errors import LearecError
 from learec.progress import Reporter
+from learec.workers import Log, Workers
 
 B = TypeVar("B")
 CHECKPOINT_SECONDS = 60.0  # within an epoch; one is written after every epoch anyway
@@ -68,40 +72,57 @@ class Task(Generic[B]):
     validate: Callable[[], dict[str, float]]  # named; the first one chooses the epoch, higher is better
     before_step: Callable[[], None] = lambda: None
     after_step: Callable[[], None] = lambda: None
+    # Batch, process, n -> that process's share, and by how much its mean of a named loss counts in the whole batch's.
+    # None: one process only.
+    share: Callable[[B, int, int], tuple[B, Callable[[str], float]]] | None = None
 
 
-def fit(task: Task[B], plan: Plan, *, folder: Path, reporter: Reporter, description: str) -> Curves:
-    """Train until the plan ends and leave the best weights in the task's learner.
+def fit(
+    task: Task[B],
+    plan: Plan,
+    *,
+    folder: Path,
+    reporter: Reporter,
+    description: str,
+    workers: Workers | None = None,
+    log: Log = lambda epoch, values: None,
+) -> Curves:
+    """Train until the plan ends and leave the best weights in the task's learner, on every process.
 
     Checkpoints are written after each epoch and each minute into `folder`/checkpoints, and training goes on from one that
-    is there.
+    is there. `log` is told every epoch, those before the checkpoint too.
     Raises LearecError if a loss is not finite; the last checkpoint stays.
     """
-    learner = task.learner
+    learner, workers = task.learner, workers or Workers()
     store = folder / SCRATCH / f"{description.split(' ')[0].replace('/', '-')}.safetensors"
     curves, best = _restore(store, learner, task.optimizers)
+    _check_same_start(curves, workers, store)
     keep_last = plan.patience is None
 
     def measure() -> None:
         nonlocal best
-        measures = task.validate()
+        measures = workers.from_main(task.validate)
         curves.measures.append(measures)
         value = next(iter(measures.values()), 0.0)
         if keep_last or not best or value > curves.best:
             curves.best, curves.best_epoch = value, curves.epochs_done
             best = {name: tensor.detach().clone() for name, tensor in learner.items()}
         save()
+        log(curves.epochs_done, _logged(curves, curves.epochs_done))
 
     def save() -> None:
-        _checkpoint(store, learner, best, task.optimizers, curves)
+        if workers.is_main:
+            _checkpoint(store, learner, best, task.optimizers, curves)
 
+    for epoch in range(len(curves.measures)):
+        log(epoch, _logged(curves, epoch))
     if not curves.measures:
         curves.losses.append({})
         measure()
     with reporter.bar(description, plan.epochs) as advance:
         advance(curves.epochs_done, _told(curves))
         while curves.epochs_done < plan.epochs and not _patience_is_over(curves, plan):
-            curves.losses.append(_epoch(task, plan, curves, save))
+            curves.losses.append(_epoch(task, plan, curves, workers, save))
             measure()
             advance(1, _told(curves))
     with torch.no_grad():
@@ -110,13 +131,23 @@ def fit(task: Task[B], plan: Plan, *, folder: Path, reporter: Reporter, descript
     return curves
 
 
-def _epoch(task: Task[B], plan: Plan, curves: Curves, save: Callable[[], None]) -> dict[str, float]:
+def _check_same_start(curves: Curves, workers: Workers, store: Path) -> None:
+    """Nobody writes the next checkpoint before all have read this one, and all have read the same."""
+    workers.wait()
+    here = (curves.epochs_done, curves.batches_done)
+    if workers.from_main(lambda: here) != here:
+        raise LearecError(
+            f"{store}: process {workers.process} finds another state of the training than the main process; "
+            "give the run a --folder that all processes share"
+        )
+
+
+def _epoch(task: Task[B], plan: Plan, curves: Curves, workers: Workers, save: Callable[[], None]) -> dict[str, float]:
     """What is left of the epoch under way; returns the mean of every named loss over all of its batches."""
     epoch, saved = curves.epochs_done + 1, time.monotonic()
     batches = task.batches(epoch)
     for number in range(curves.batches_done, len(batches)):
-        torch.manual_seed(derived_seed(plan.seed, epoch, number))
-        for name, value in _step(task, batches[number], plan, f"epoch {epoch}, batch {number}").items():
+        for name, value in _step(task, batches[number], plan, workers, (epoch, number)).items():
             curves.totals[name] = curves.totals.get(name, 0.0) + value
         curves.batches_done = number + 1
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -127,25 +158,40 @@ def _epoch(task: Task[B], plan: Plan, curves: Curves, save: Callable[[], None]) 
     return means
 
 
-def _step(task: Task[B], batch: B, plan: Plan, where: str) -> dict[str, float]:
-    """One batch: losses, gradients, one move of the learner. Returns the losses."""
+def _step(task: Task[B], batch: B, plan: Plan, workers: Workers, where: tuple[int, int]) -> dict[str, float]:
+    """One batch, the `where[1]`th of epoch `where[0]`: losses, gradients, one move of the learner. Returns the losses."""
+    torch.manual_seed(derived_seed(plan.seed, *where))
     task.before_step()
-    named = task.losses(batch)
-    values = dict(zip(named, torch.stack([loss.detach() for loss in named.values()]).tolist(), strict=True))
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise LearecError(
-                f"loss {name!r} is {value} in {where}; the checkpoint before it is kept; "
-                "lower learning_rate in the recipe and run again"
-            )
+    if workers.process > 0:  # what before_step draws is common, dropout and negatives are each process's own
+        torch.manual_seed(derived_seed(plan.seed, *where, workers.process))
+    named = _losses(task, batch, workers)
     for optimizer in task.optimizers:
         optimizer.zero_grad(set_to_none=True)
     torch.stack(list(named.values())).sum().backward()  # type: ignore[no-untyped-call]
-    _clip([tensor for tensor in task.learner.values() if tensor.requires_grad], plan.clip_norm)
+    trained = [tensor for tensor in task.learner.values() if tensor.requires_grad]
+    summed = workers.sum_gradients(trained, torch.stack([loss.detach() for loss in named.values()]))
+    values = dict(zip(named, summed.tolist(), strict=True))
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise LearecError(
+                f"loss {name!r} is {value} in epoch {where[0]}, batch {where[1]}; the checkpoint before it is kept; "
+                "lower learning_rate in the recipe and run again"
+            )
+    _clip(trained, plan.clip_norm)
     for optimizer in task.optimizers:
         optimizer.step()
     task.after_step()
     return values
+
+
+def _losses(task: Task[B], batch: B, workers: Workers) -> dict[str, Tensor]:
+    """Named losses of this process's share, weighed so that their sum over all processes is the loss of the whole batch."""
+    if workers.n == 1:
+        return task.losses(batch)
+    if task.share is None:
+        raise LearecError(f"this training runs in one process, and {workers.n} were started; start one")
+    part, weight = task.share(batch, workers.process, workers.n)
+    return {name: weight(name) * loss for name, loss in task.losses(part).items()}
 
 
 def _clip(parameters: Sequence[Tensor], clip_norm: float) -> None:
@@ -172,6 +218,12 @@ def _patience_is_over(curves: Curves, plan: Plan) -> bool:
 def _told(curves: Curves) -> str:
     latest = ", ".join(f"{name} {value:.4f}" for name, value in curves.measures[-1].items())
     return f"{latest} (best in epoch {curves.best_epoch})" if latest else ""
+
+
+def _logged(curves: Curves, epoch: int) -> dict[str, float]:
+    """An epoch's losses and measures under one name each."""
+    losses = {f"loss/{name}": value for name, value in curves.losses[epoch].items()}
+    return {**losses, **{f"validation/{name}": value for name, value in curves.measures[epoch].items()}}
 
 
 def _checkpoint(

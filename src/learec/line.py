@@ -112,7 +112,7 @@ def adapt_stage(run: Run) -> bool:
     if _up_to_date(run, folder, request, "adapt"):
         return False
     log = open_log(run)
-    adapt(recipe.environment, recipe.seed, log, folder, device=run.options.device, reporter=run.reporter, measure=mean_metrics)
+    adapt(recipe.environment, recipe.seed, log, folder, device=run.workers(), reporter=run.reporter, measure=mean_metrics)
     return True
 
 
@@ -133,27 +133,33 @@ def annotate_stage(run: Run) -> bool:
 
 
 def train_stage(run: Run, only: str | None = None) -> bool:
-    """Every agent of the recipe, every seed; or only the seeds of one agent."""
+    """Every agent of the recipe, every seed; or only the seeds of one agent. Several processes train each agent together."""
     from learec.agents.train import agent_request, train
     from learec.annotations.table import load_annotations
-    from learec.data.log import Part
-    from learec.evaluation.evaluate import mean_metrics, measured_ranks
 
-    log_digest = require_log(run)
+    workers, log_digest = run.workers(), require_log(run)
     annotations_digest = require_annotations(run, log_digest) if run.needs_annotations(only) else None
     log, mask_seen = open_log(run), run.recipe.evaluation.mask_seen
     made = False
     for entry in run.recipe.entries:
         folder, request = run.agent_folder(entry), agent_request(entry, log_digest, annotations_digest)
-        if only not in (None, entry.name) or _up_to_date(run, folder, request, entry.column):
+        if only not in (None, entry.name) or workers.from_main(_up_to_date, run, folder, request, entry.column):
             continue
         annotations = load_annotations(run.folder("annotations")) if entry.config.lea else None
         train(
-            entry, log, annotations, folder, device=run.options.device, reporter=run.reporter,
-            validate=lambda agent: mean_metrics(measured_ranks(agent, log, Part.VALIDATION, mask_seen)),
+            entry, log, annotations, folder, device=workers, reporter=run.reporter,
+            validate=validation_of(log, mask_seen),
         )  # fmt: skip
         made = True
     return made
+
+
+def validation_of(log: Any, mask_seen: bool) -> Callable[[Any], dict[str, float]]:
+    """What training stops on: an agent's means over the validation part."""
+    from learec.data.log import Part
+    from learec.evaluation.evaluate import mean_metrics, measured_ranks
+
+    return lambda agent: mean_metrics(measured_ranks(agent, log, Part.VALIDATION, mask_seen))
 
 
 def evaluate_stage(run: Run) -> bool:
@@ -188,11 +194,12 @@ def _results_request(run: Run) -> Request:
 def _contestants(run: Run, log: Any, annotations: Any) -> list[Any]:
     """All floors and all agents, ready to score."""
     from learec.agents.agent import load_agent
-    from learec.evaluation.baselines import DESCRIPTIONS, floors
+    from learec.evaluation.baselines import DESCRIPTIONS, ends, floors
     from learec.evaluation.evaluate import Contestant
 
     vectors = annotations.item_vectors if annotations else None
-    found = floors(run.recipe.evaluation, log.training, log.catalog.n_items, vectors)
+    ended = ends(run.folder("log"), log)
+    found = floors(run.recipe.evaluation, log.training, log.catalog.n_items, vectors, ended)
     contestants = [Contestant(name, None, DESCRIPTIONS[name], scorer) for name, scorer in found.items()]
     for entry in run.recipe.entries:
         config = entry.config
@@ -208,7 +215,7 @@ def report_stage(run: Run) -> bool:
 
     folder = run.folder("report")
     results = require(run.folder("results"), _results_request(run), run.make_with("evaluate")).digest
-    request = request_for("report", run.recipe, {"results": results})
+    request = request_for("report", run.recipe.model_dump(mode="json", exclude={"tune"}), {"results": results})
     if _up_to_date(run, folder, request, "report"):
         return False
     with building(folder, request, {}) as partial:

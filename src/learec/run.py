@@ -11,8 +11,9 @@ from learec.artifacts import COST, MANIFEST, read_manifest, request_for, require
 from learec.config import AgentEntry, Recipe, RunOptions
 from learec.errors import ArtifactError
 from learec.progress import Reporter
+from learec.workers import Workers
 
-FOLDERS = ("raw", "log", "environment", "annotations", "agents", "results", "report")
+FOLDERS = ("raw", "log", "environment", "annotations", "agents", "tuning", "results", "report", "logs")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Run:
     def agent_folder(self, entry: AgentEntry) -> Path:
         """Where one agent lies."""
         return self.options.folder / "agents" / entry.name / f"seed-{entry.seed}"
+
+    def workers(self) -> Workers:
+        """The processes of this command, their device, and the loggers that were asked for."""
+        return Workers(self.options.device, self.options.loggers, self.folder("logs"))
 
     def has(self, name: str) -> bool:
         """Whether an artifact of this run is here."""
@@ -109,13 +114,14 @@ def report_data(run: Run) -> dict[str, Any]:
         "evaluation": {**recipe.evaluation.model_dump(mode="json"), "n_targets": tables["n_targets"]},
         "rows": tables["rows"],
         "comparisons": tables["comparisons"],
+        "left_out": tables["left_out"],
         "agent_curves": curves,
         "environment_curves": environment.get("curves"),
         "rewards": annotations.get("rewards"),
         "annotations": {key: value for key, value in annotations.items() if key != "rewards"} or None,
         "examples": json.loads((results / "examples.json").read_text(encoding="utf-8")),
         "stages": costs(run),
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json", exclude={"tune"}),
         "versions": {"python": platform.python_version(), **packages},
     }
 

@@ -256,6 +256,7 @@ def test_of_two_copies_a_coin_chooses_which_is_trained_and_only_that_one_gets_gr
     for seed in range(40):
         torch.manual_seed(seed)
         learner.agent.zero_grad(), learner.copy.zero_grad()
+        learner.prepare_step()
         torch.stack(list(learner.losses(batch).values())).sum().backward()
         reached = {name for name in trained if getattr(learner, name).actor_bias.grad is not None}
         assert len(reached) == 1

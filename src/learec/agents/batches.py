@@ -1,7 +1,7 @@
 """Batches: sessions as the agent reads them, with logged rewards and the annotation columns that a recipe chooses."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,19 @@ class Batch:
     acted: Tensor  # (R,) of the real places: is the next item known and this window's to learn from? M of them
     states: Tensor | None  # (R, W) the environment's state after the item, if the critic reads it
     steps: Steps
+
+    def part(self, process: int, n: int) -> "Batch":
+        """Every nth window from that of `process` on, with all that belongs to it; as wide as the whole batch."""
+        mine = self.real.nonzero()[:, 0] % n == process  # (R,)
+        taken = mine[self.acted]  # (M,)
+        return replace(
+            self,
+            items=self.items[process::n],
+            real=self.real[process::n],
+            acted=self.acted[mine],
+            states=None if self.states is None else self.states[mine],
+            steps=Steps(**{field.name: getattr(self.steps, field.name)[taken] for field in fields(Steps)}),
+        )
 
 
 class Batches:

@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 
 from learec.agents.agent import Agent, save_agent
-from learec.agents.batches import Batch, Batches
+from learec.agents.batches import Batch, Batches, Steps
 from learec.agents.losses import at
 from learec.agents.objectives import Choose, Losses, Outputs, Values, draw_negatives, objective_for
 from learec.agents.sampled import ItemSampler, SampledActor
 from learec.annotations.table import Annotations
-from learec.artifacts import Request, building, request_for
+from learec.artifacts import Request, request_for
 from learec.config import AgentConfig, AgentEntry, derived_seed
 from learec.data.log import Log
+from learec.errors import ConfigError
 from learec.fit import Plan, Task, fit
 from learec.progress import Reporter
+from learec.workers import Workers
 
 SWITCHING = ("sac", "sa2c")  # objectives that change on their way
 Validate = Callable[[Agent], dict[str, float]]  # the first measure chooses the epoch
@@ -40,35 +42,73 @@ def train(
     annotations: Annotations | None,
     folder: Path,
     *,
-    device: str,
+    device: str | Workers,
     reporter: Reporter,
     validate: Validate,
 ) -> dict[str, Any]:
-    """Train one agent with one seed and make its folder. `annotations` is None where `config.lea` is empty."""
+    """Train one agent with one seed and make its folder. `annotations` is None where `config.lea` is empty.
+
+    `device` is one's name, or the processes that train together.
+    """
     config, seed = entry.config, entry.seed
+    workers = Workers(device) if isinstance(device, str) else device
+    _check_dense(entry, log.catalog.n_items, workers)
     request = agent_request(entry, log.digest, annotations.digest if annotations else None)
     if annotations is not None and config.placebo:
         annotations = annotations.shuffled(derived_seed("placebo", seed))
-    batches = Batches(log.training, annotations, config, device)
+    batches = Batches(log.training, annotations, config, workers.device)
     torch.manual_seed(derived_seed("agent", seed))
-    learner = Learner(_agents(config, log, batches.state_size, device), ItemSampler(log.training.items, config.n_sampled, device))
+    agents = _agents(config, log, batches.state_size, workers.device)
+    learner = Learner(agents, ItemSampler(log.training.items, config.n_sampled, workers.device))
+
+    def losses(batch: Batch) -> Losses:
+        with workers.autocast(config.precision):
+            return learner.losses(batch)
+
     task = Task(
         learner=learner.tensors(),
         optimizers=learner.optimizers,
         batches=lambda epoch: batches.epoch(epoch, seed),
-        losses=learner.losses,
+        losses=losses,
         validate=lambda: validate(learner.agent),
         before_step=learner.prepare_step,
         after_step=learner.follow,
+        share=share,
     )
     switching = config.switch_after if config.objective in SWITCHING else 0
     plan = Plan(config.epochs, config.patience, derived_seed("agent", seed), -(-switching // batches.per_epoch))
     notes: dict[str, Any] = {"n_items": log.catalog.n_items, "state_size": batches.state_size}
-    with building(folder, request, notes) as partial:
-        curves = fit(task, plan, folder=partial, reporter=reporter, description=f"{entry.column} epochs, at most")
+    description, settings = f"{entry.column} epochs, at most", request.config
+    with workers.building(folder, request, notes) as partial, workers.logging(entry.column, settings) as told:
+        curves = fit(task, plan, folder=partial, reporter=reporter, description=description, workers=workers, log=told)
         notes["curves"] = asdict(curves)
-        save_agent(learner.agent, partial)
+        if workers.is_main:
+            save_agent(learner.agent, partial)
     return notes
+
+
+def share(batch: Batch, process: int, n: int) -> tuple[Batch, Callable[[str], float]]:
+    """A process's rows of a batch, and what its mean of a named loss weighs in the mean over the whole batch.
+
+    Losses on augmented actions are means over the steps that have some, all others over all steps.
+    """
+    if process >= len(batch.items):  # it has no row: it reads the first one, which weighs nothing
+        return batch.part(0, len(batch.items)), lambda name: 0.0
+    part = batch.part(process, n)
+
+    def counted(name: str, steps: Steps) -> int:
+        return int((steps.augmented > 0).any(1).sum()) if name.startswith("augmented") else len(steps.actions)
+
+    return part, lambda name: counted(name, part.steps) / max(counted(name, batch.steps), 1)
+
+
+def _check_dense(entry: AgentEntry, n_items: int, workers: Workers) -> None:
+    limit = entry.config.full_softmax_items
+    if workers.n > 1 and n_items > limit:
+        raise ConfigError(
+            f"agent {entry.name}: {n_items:,} items are more than full_softmax_items = {limit:,}, and so large a catalog is "
+            f"trained in one process, not {workers.n}; start one"
+        )
 
 
 def _agents(config: AgentConfig, log: Log, state_size: int, device: str) -> list[Agent]:
@@ -92,6 +132,7 @@ class Learner:
         frozen = self.copy is None and self.objective.needs_critic
         self.target = copy.deepcopy(self.agent).requires_grad_(False).eval() if frozen else None
         self.batches_done = torch.zeros((), dtype=torch.long)
+        self.first_is_trained = True
         self.optimizers = optimizers_for(agents)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -113,7 +154,7 @@ class Learner:
         drawn, log_expected = self.sampler.draw() if trained.is_sparse else (None, None)
         log_prob: Choose
         if drawn is None or log_expected is None:
-            log_probs = trained.logits(acting).log_softmax(-1)
+            log_probs = trained.logits(acting).float().log_softmax(-1)  # in bfloat16 a sum over many items loses its tail
             log_prob = lambda actions: at(log_probs, actions)  # noqa: E731
         else:
             log_prob = SampledActor(trained, acting, drawn, log_expected)
@@ -124,7 +165,7 @@ class Learner:
         """Which network is trained on this batch, and which one gives values."""
         if self.copy is None:
             return self.agent, self.target
-        return (self.agent, self.copy) if torch.rand(()) < 0.5 else (self.copy, self.agent)
+        return (self.agent, self.copy) if self.first_is_trained else (self.copy, self.agent)
 
     def _values(self, trained: Agent, other: Agent, hidden: Tensor, batch: Batch, drawn: Tensor | None) -> Values:
         """Q of all acted states, and the other network's value of the best action in each state and in the next one."""
@@ -149,7 +190,11 @@ class Learner:
         )
 
     def prepare_step(self) -> None:
-        """At the switch of SAC and SA2C training begins anew with an optimizer of its own, as in the authors' code."""
+        """Toss the coin, which all processes must see alike.
+
+        At the switch of SAC and SA2C training begins anew with an optimizer of its own, as in the authors' code.
+        """
+        self.first_is_trained = self.copy is None or bool(torch.rand(()) < 0.5)
         if self.config.objective in SWITCHING and self.batches_done >= self.config.switch_after:
             for optimizer in self.optimizers:
                 if self.batches_done == self.config.switch_after:

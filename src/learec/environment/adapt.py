@@ -23,8 +23,9 @@ from learec.environment.pairs import NegativeSampler, PairBatch, pair_batches
 from learec.environment.reward_model import reward_loss
 from learec.environment.state_model import state_loss
 from learec.errors import ConfigError, DataError
-from learec.fit import Curves, Plan, Task, fit
+from learec.fit import Plan, Task, fit
 from learec.progress import Reporter
+from learec.workers import Workers
 
 Measure = Callable[[Ints], dict[str, float]]  # ranks of the logged items -> named metrics
 
@@ -44,20 +45,27 @@ class Users:
 
 
 def adapt(
-    config: EnvironmentConfig, seed: int, log: Log, folder: Path, *, device: str, reporter: Reporter, measure: Measure
+    config: EnvironmentConfig, seed: int, log: Log, folder: Path, *, device: str | Workers, reporter: Reporter, measure: Measure
 ) -> None:
-    """Make an environment/ folder. `measure` turns the held-out ranks of the state model into named metrics."""
+    """Make an environment/ folder. `measure` turns the held-out ranks of the state model into named metrics.
+
+    `device` is one's name, or it and the loggers that are told.
+    """
+    workers = Workers(device) if isinstance(device, str) else device
     request = environment_request(config, seed, log.digest)
     split = split_users(log.training, config, seed)
-    llm = load_llm(config, device)
+    llm = load_llm(config, workers.device)
     notes: dict[str, Any] = {"users": len(split.training.items), "held_out_users": len(split.held_out.items)}
     with building(folder, request, notes) as partial:
         tokens, texts = make_item_tokens(llm, log, config, seed, partial, reporter)
         vectors = whitened(tokens.cpu().numpy(), texts, config.whitened_size)
         np.save(partial / "item_tokens.npy", tokens.cpu().numpy(), allow_pickle=False)
         np.save(partial / "item_vectors.npy", vectors, allow_pickle=False)
-        environment = Environment(llm, config, tokens, torch.from_numpy(vectors).to(device))
-        curves = _train(environment, split, log, seed, partial, reporter, measure)
+        environment = Environment(llm, config, tokens, torch.from_numpy(vectors).to(workers.device))
+        task, plan = _task(environment, split, log, seed, measure)
+        description = "environment epochs, at most"
+        with workers.logging("environment", request.config) as told:
+            curves = fit(task, plan, folder=partial, reporter=reporter, description=description, workers=workers, log=told)
         notes["curves"] = asdict(curves)
         _save(environment, partial)
 
@@ -80,9 +88,8 @@ def split_users(training: Sessions, config: EnvironmentConfig, seed: int) -> Use
     )
 
 
-def _train(
-    environment: Environment, split: Users, log: Log, seed: int, folder: Path, reporter: Reporter, measure: Measure
-) -> Curves:
+def _task(environment: Environment, split: Users, log: Log, seed: int, measure: Measure) -> tuple[Task[PairBatch], Plan]:
+    """What is trained, from fresh adapters on, and for how long."""
     from peft import LoraConfig, get_peft_model
 
     config = environment.config
@@ -110,8 +117,7 @@ def _train(
         return _losses(environment, batch)
 
     task = Task(learner, (optimizer,), batches, losses, lambda: _validate(environment, held_out, measure))
-    plan = Plan(config.epochs, config.patience, derived_seed("environment", seed))
-    return fit(task, plan, folder=folder, reporter=reporter, description="environment epochs, at most")
+    return task, Plan(config.epochs, config.patience, derived_seed("environment", seed))
 
 
 def lora_targets(decoder: Any, n_layers: int) -> list[str]:

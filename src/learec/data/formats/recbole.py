@@ -9,8 +9,7 @@ from learec.data.formats.items import covering, titled
 from learec.data.formats.layout import only_file, optional_file
 from learec.data.formats.text_tables import first_row, without_header
 from learec.data.raw import Events, Raw
-from learec.data.tables import found
-from learec.data.tables import listed
+from learec.data.tables import found, listed
 from learec.errors import DataError
 
 ROLES = {
