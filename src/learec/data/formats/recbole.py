@@ -67,9 +67,7 @@ def _roles(path: Path, header: Sequence[str]) -> dict[str, str]:
 def _items(path: Path) -> pl.LazyFrame:
     header = _header(path)
     if "item_id" not in header:
-        raise DataError(
-            f"{path}: columns {listed(header) or 'none'}, wanted item_id, separated by tabs; rename it in the header"
-        )
+        raise DataError(f"{path}: columns {listed(header) or 'none'}, wanted item_id, separated by tabs; rename it in the header")
     frame = _scan(path, header)
     title = next((name for name in TITLES if name in header), None)
     return titled(frame if title is None else frame.with_columns(title=title))
