@@ -39,11 +39,17 @@ def raw_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def small_log(raw_folder, tmp_path_factory):
+def small_log_folder(raw_folder, tmp_path_factory):
     """The small log, prepared."""
     folder = tmp_path_factory.mktemp("run") / "log"
     prepare(DataConfig(**SIMULATED), 0, raw_folder, folder)
-    return load_log(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_log(small_log_folder):
+    """The small log, opened."""
+    return load_log(small_log_folder)
 
 
 @pytest.fixture

@@ -170,3 +170,16 @@ def test_an_unknown_preset_is_refused(tmp_path):
     (tmp_path / "r.toml").write_text(DATA + '[agents.a]\npreset = "best"\n')
     with pytest.raises(ConfigError, match="agents.a.preset = 'best': input should be 'strong' or 'published'"):
         load_recipe(tmp_path / "r.toml")
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ('user = "x", item = "x"', "names 'x' as user and as item; they are two columns"),
+    ],
+)
+def test_columns_that_cannot_be_meant_are_refused(tmp_path, columns, sentence):
+    (tmp_path / "r.toml").write_text(f'[data]\nevents = "log.csv"\ncolumns = {{ {columns} }}\n[agents.a]\n')
+    with pytest.raises(ConfigError) as refused:
+        load_recipe(tmp_path / "r.toml")
+    assert sentence in str(refused.value)

@@ -11,7 +11,7 @@ from typing import get_args
 import polars as pl
 import pytest
 
-from learec.config import DataConfig, load_recipe
+from learec.config import AgentConfig, DataConfig, load_recipe
 from learec.data.log import load_log
 
 ROOT = Path(__file__).parent.parent
@@ -92,3 +92,13 @@ def test_the_page_on_data_prepares_frames_as_printed(tmp_path, monkeypatch):
     block = re.search(r"```python\n(.*?)```", DATA_DOC, flags=re.DOTALL).group(1)
     exec(block, {"events": pl.read_csv("clicks.csv"), "items": pl.read_csv("products.csv")})
     assert load_log(tmp_path / "runs/shop/log").catalog.n_items == 30
+
+
+def test_the_page_on_agents_has_a_search_that_loads_and_names_every_objective_and_encoder(tmp_path):
+    page = (ROOT / "docs/agents.md").read_text(encoding="utf-8")
+    block = re.search(r"```toml\n(.*?)```", page, flags=re.DOTALL).group(1)
+    (tmp_path / "r.toml").write_text('[data]\nevents = "log.csv"\n[agents.sasrec]\n' + block)
+    assert set(load_recipe(tmp_path / "r.toml").tune) == {"sasrec"}
+    for field in ("objective", "encoder", "preset"):
+        for name in get_args(AgentConfig.model_fields[field].annotation):
+            assert f"`{name}`" in page or f'"{name}"' in page, name

@@ -82,9 +82,9 @@ def bias_norm(agent):
     return {"score": float(agent.actor_bias.detach().square().sum())}  # grows while it trains: the last epoch is kept
 
 
-def in_two_processes(log_folder, folder, names, **environment):
+def in_two_processes(small_log_folder, folder, names, **environment):
     """Exit code, standard error."""
-    command = [sys.executable, __file__, str(log_folder), str(folder), *names]
+    command = [sys.executable, __file__, str(small_log_folder), str(folder), *names]
     code = f"import sys; from learec.workers import start_processes; sys.exit(start_processes(2, {command!r}) != 0)"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     # In a session of its own, so that nothing of it outlives the test.
@@ -117,15 +117,10 @@ def relative_difference(weights, others):
 
 
 @pytest.fixture(scope="module")
-def log_folder(small_log, tmp_path_factory):
-    return next(tmp_path_factory.getbasetemp().glob("run*/log"))
-
-
-@pytest.fixture(scope="module")
-def together(log_folder, tmp_path_factory):
+def together(small_log_folder, tmp_path_factory):
     """All settings, trained by two processes."""
     folder = tmp_path_factory.mktemp("together")
-    code, told = in_two_processes(log_folder, folder, SETTINGS)
+    code, told = in_two_processes(small_log_folder, folder, SETTINGS)
     assert code == 0, told
     return folder
 
@@ -155,12 +150,12 @@ def test_both_processes_hold_the_same_weights_at_the_end(together, name):
     assert first == second
 
 
-def test_two_processes_that_were_killed_within_an_epoch_go_on_to_the_same_bytes(together, log_folder, tmp_path):
-    code, _ = in_two_processes(log_folder, tmp_path, ["sqn"], LEAREC_TEST_KILL_AT="7")
+def test_two_processes_that_were_killed_within_an_epoch_go_on_to_the_same_bytes(together, small_log_folder, tmp_path):
+    code, _ = in_two_processes(small_log_folder, tmp_path, ["sqn"], LEAREC_TEST_KILL_AT="7")
     assert code != 0
     checkpoints = list((partial_folder(tmp_path / "sqn") / SCRATCH).iterdir())
     assert len(checkpoints) == 1
-    code, told = in_two_processes(log_folder, tmp_path, ["sqn"])
+    code, told = in_two_processes(small_log_folder, tmp_path, ["sqn"])
     assert code == 0, told
     assert (tmp_path / "sqn/agent.safetensors").read_bytes() == (together / "sqn/agent.safetensors").read_bytes()
     assert (tmp_path / "sqn/manifest.json").read_bytes() == (together / "sqn/manifest.json").read_bytes()

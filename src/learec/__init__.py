@@ -10,5 +10,7 @@ The straight line, a folder of code and a folder on disk per stage:
     report    evaluation/   -> report/report.html
     recommend serving/      agent and catalog alone, without the language model
 
+Beside the line: audit (leakage.py) looks for held-out steps in what was learnt, tune (tuning.py) searches an agent's settings.
+
 `learec.line` says which stage is made from which, `learec.config` what a recipe may say. Importing learec does no work.
 """

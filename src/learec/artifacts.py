@@ -99,14 +99,16 @@ def _read(folder: Path) -> tuple[Manifest, int]:
     return Manifest(request, dict(raw["files"]), dict(raw["notes"])), raw["format"]
 
 
-def require(folder: Path, wanted: Request, make_with: str) -> Manifest:
+def require(folder: Path, wanted: Request, make_with: str, *, any_parents: bool = False) -> Manifest:
     """The manifest of an artifact that answers the wanted request; a stale one is refused with what differs.
 
-    A parent digest of "" in the wanted request stands for "whatever it was": that parent is not here to be compared.
+    A parent digest of "" in the wanted request stands for "whatever it was": that parent is not here to be compared. With
+    any_parents it may have been made from anything.
     """
     manifest = read_manifest(folder, wanted.kind, make_with)
     stored = manifest.request
     parents = {name: digest or stored.parents.get(name, "") for name, digest in wanted.parents.items()}
+    parents = stored.parents if any_parents else parents
     if Request(wanted.kind, wanted.config, parents) != stored:
         reason = Request(wanted.kind, wanted.config, parents).difference(stored)
         raise ArtifactError(f"{folder}: stale: {reason}; refresh it with `{make_with}`")

@@ -67,6 +67,9 @@ class DataConfig(Record):
     items: str | None = Field(None, description="the item table; without it items have no text")
     columns: Columns = Columns()
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = Field(",", description="between the columns of a CSV file")
+    time_format: str | None = Field(
+        None, description='how times are written if they are neither numbers nor ISO dates, such as "%d.%m.%Y %H:%M"'
+    )
     title: str = Field("{title}", description="how an item is named to people; a template over the item table's columns")
     text: str = Field("{title}", description="what the language model reads about an item; empty fields drop out")
     rewards: dict[str, float] = Field({}, description="what each kind of event is worth; empty: every event 1.0")
@@ -99,6 +102,8 @@ class DataConfig(Record):
             raise ValueError(f"[data.columns] is for format table; format {self.format} knows its columns, drop the mapping")
         if self.split == "column" and self.columns.split is None and self.format == "table":
             raise ValueError('split = "column" needs the column\'s name as split in [data.columns]')
+        if self.columns.user == self.columns.item:
+            raise ValueError(f"[data.columns] names {self.columns.user!r} as user and as item; they are two columns")
         if self.min_rating is not None and self.columns.rating is None and self.format == "table":
             raise ValueError("min_rating needs the rating's column as rating in [data.columns]")
         return self

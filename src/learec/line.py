@@ -59,9 +59,11 @@ def prepare_stage(run: Run) -> bool:
         require_log(run)
         run.reporter.say(f"  prepare: the raw log {recipe.data.events} is not here; going on with the log made from it")
         return False
-    if _up_to_date(run, folder, log_request(recipe.data, recipe.seed, run.data_folder), "prepare"):
+    request = log_request(recipe.data, recipe.seed, run.data_folder)
+    if run.has("log") and not is_current(folder, request):
+        _refuse_to_lose_events(run)
+    if _up_to_date(run, folder, request, "prepare"):
         return False
-    _refuse_to_lose_events(run)
     tell_log(run, prepare(recipe.data, recipe.seed, run.data_folder, folder))
     return True
 
@@ -100,6 +102,7 @@ def tell_log(run: Run, notes: dict[str, Any]) -> None:
     run.reporter.say(f"  {with_text:.1%} of {notes['items']:,} items have text ({notes['items_without_text']:,} have none)")
     for caveat in notes["caveats"]:
         run.reporter.say(f"  note: {caveat}")
+    run.reporter.say(f"  `learec audit {run.options.folder}` tells the split and looks for leaks")
 
 
 def adapt_stage(run: Run) -> bool:

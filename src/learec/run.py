@@ -80,9 +80,8 @@ def open_log(run: Run) -> Any:
 
 def require_log(run: Run) -> str:
     """Digest of the log; one that was prepared with other settings is refused. The raw files need not be here any more."""
-    parents = {"events file": "", "items file": ""}
-    wanted = request_for("log", run.recipe.data, parents, seed=run.recipe.seed)
-    return require(run.folder("log"), wanted, run.make_with("prepare")).digest
+    wanted = request_for("log", run.recipe.data, {}, seed=run.recipe.seed)
+    return require(run.folder("log"), wanted, run.make_with("prepare"), any_parents=True).digest
 
 
 def require_annotations(run: Run, log_digest: str) -> str:

@@ -184,3 +184,12 @@ def test_whole_numbers_may_be_followed_by_fractions_and_the_other_way_round():
 def test_a_batch_without_rows_says_nothing_of_how_times_are_written(rest):
     empty = pl.Series([], dtype=rest.dtype if isinstance(rest, pl.Series) else pl.String)
     assert times(empty, rest, empty)[1:] == [*times(rest), []]
+
+
+def test_times_in_a_form_of_their_own_are_read_and_one_that_is_not_is_named():
+    place = Place("log.csv", "when", pl.int_range(2, eager=True))
+    times = Times("%d.%m.%Y %H:%M").read(pl.Series(["03.02.1970 10:15", " 01.01.1970 00:01"]), place)
+    assert times.to_list() == [33 * 86_400 + 10 * 3600 + 15 * 60, 60]
+    assert Times("%d.%m.%Y").read(pl.Series(["02.01.1970", "01.01.1970"]), place).to_list() == [86_400, 0]
+    with pytest.raises(DataError, match=r"first '1970-01-01' in row 2; wanted dates like time_format in \[data\], '%d.%m.%Y'"):
+        Times("%d.%m.%Y").read(pl.Series(["02.01.1970", "1970-01-01"]), place)

@@ -94,7 +94,7 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are():
         texts("{title} by {artist}")
 
 
-@pytest.mark.parametrize("values", [[["a"], ["b"]], [{"a": 1}, {"a": 2}], [b"\xff", b"\xfe"]], ids=["list", "struct", "bytes"])
+@pytest.mark.parametrize("values", [[[1], [2]], [{"a": 1}, {"a": 2}], [b"\xff", b"\xfe"]], ids=["list", "struct", "bytes"])
 def test_a_column_that_is_not_text_is_refused(values):
     with pytest.raises(DataError, match=r"items\.csv: column 'tags' holds .*, wanted text or numbers; name another column"):
         texts("{tags}", pl.DataFrame({"tags": values}))
@@ -111,3 +111,8 @@ def test_only_values_that_need_it_are_cleaned_and_all_of_them_are():
     items = pl.DataFrame({"title": values})
     assert texts("{title}", items) == [clean(value) for value in values]
     assert texts("{title}", items)[1:8] == ["a & b", "led", "two gaps", "tab stop", "no break", "end", "x y"]
+
+
+def test_a_list_of_words_is_joined():
+    items = pl.DataFrame({"title": ["Alien", "Big"], "genres": [["Horror", "Sci-Fi"], []]})
+    assert texts("{title}: {genres}", items) == ["Alien: Horror, Sci-Fi", "Big"]

@@ -69,11 +69,13 @@ def ratings(column: pl.Series, place: Place) -> pl.Series:
 class Times:
     """Times of a log: whole numbers as they are, fractions as floats, dates as seconds since 1970.
 
-    How the first batch is written, all must be; only whole numbers may be followed by fractions.
+    How the first batch is written, all must be; only whole numbers may be followed by fractions. With a `form`, such as
+    "%d.%m.%Y %H:%M", all are text in it.
     """
 
-    def __init__(self) -> None:
-        self.kind: Literal["numbers", "dates"] | None = None
+    def __init__(self, form: str | None = None) -> None:
+        self.form = form
+        self.kind: Literal["numbers", "dates"] | None = None if form is None else "dates"
 
     def read(self, column: pl.Series, place: Place) -> pl.Series:
         """A batch as Int64, or Float64 if some have fractions. Refused if one does not parse."""
@@ -82,13 +84,20 @@ class Times:
         if bad.any():
             raise DataError(
                 f"{place}: {bad.sum()} times do not parse, first {_value(column, bad)} in row {place.named(bad)}; "
-                "wanted numbers or ISO dates, all written alike"
+                f"wanted {self._wanted()}"
             )
         return found
+
+    def _wanted(self) -> str:
+        if self.form is not None:
+            return f"dates like time_format in [data], {self.form!r}"
+        return 'numbers or ISO dates, all written alike, or time_format in [data], such as "%d.%m.%Y %H:%M"'
 
     def _parsed(self, column: pl.Series) -> pl.Series:
         if not len(column):
             return pl.Series([], dtype=pl.Int64)
+        if self.form is not None and column.dtype == pl.String:
+            return _in_form(column, self.form)
         whole = _whole_numbers(column)
         if self.kind != "dates" and not whole.null_count():
             self.kind = "numbers"
@@ -131,6 +140,17 @@ def _numbers(column: pl.Series) -> pl.Series:
     else:
         found = pl.Series([None] * len(column), dtype=pl.Float64)
     return found.set(~found.is_finite(), None)
+
+
+def _in_form(column: pl.Series, form: str) -> pl.Series:
+    """Seconds since 1970 as Int64, null where the text is not of this form."""
+    try:
+        moments = column.str.strip_chars().str.to_datetime(form, strict=False, time_unit="us")
+    except pl.exceptions.PolarsError:  # a form without a time of day
+        moments = column.str.strip_chars().str.to_date(form, strict=False).cast(pl.Datetime("us"))
+    if moments.null_count() == len(moments):
+        moments = column.str.strip_chars().str.to_date(form, strict=False).cast(pl.Datetime("us"))
+    return moments.dt.replace_time_zone(None).dt.epoch("s")
 
 
 def _dates(column: pl.Series) -> pl.Series:

@@ -91,11 +91,11 @@ class _Reader:
     """The state of a log that is being read."""
 
     config: DataConfig
+    times: Times
     visits: Ids = field(default_factory=Ids)
     users: Ids = field(default_factory=Ids)
     items: Ids = field(default_factory=Ids)
     kinds: Ids = field(default_factory=Ids)
-    times: Times = field(default_factory=Times)
     rows: int = 0
     batches: list[EventArrays] = field(default_factory=list)
     owners: list[tuple[Ints, Ints]] = field(default_factory=list)
@@ -173,7 +173,7 @@ def encode(raw: Raw, config: DataConfig) -> Encoded:
     if config.min_rating is not None and not any("rating" in column_names(table.frame) for table in raw.events):
         seen = f"no ratings, which min_rating = {config.min_rating:g} in [data] needs"
         raise DataError(f"{raw.events[0].name}: {seen}; drop min_rating")
-    reader = _Reader(config)
+    reader = _Reader(config, Times(config.time_format))
     for table in raw.events:
         reader.table(table)
     if not reader.rows:

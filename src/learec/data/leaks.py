@@ -32,7 +32,7 @@ def leaks_in(split: Split, again: Again) -> list[Leak]:
     found = [*_out_of_order(split), *_after_the_cut(split)]
     if again.first_copied is not None:
         what = f"{again.copied:,} held-out events are training events too (same user, item, time and kind)"
-        remedy = "remove the doubled rows of the events file or set repeats in [data], and prepare again"
+        remedy = "remove the doubled rows of the events file and prepare again"
         found.append(Leak(what, split.event(again.first_copied), remedy))
     return found
 

@@ -123,6 +123,10 @@ def _read(raw: Raw, config: DataConfig, seed: int) -> Prepared:
     notes = notes_of(arrays, catalog, table, rewards, funnel)
     notes |= {"steps_by_part": counts, "split": chosen, "cuts": cuts, "time_unit": clock.unit}
     notes["caveats"] = caveats_of(arrays, offsets, parts, table, notes, ties)
+    if config.columns.split is not None and notes["split"] != "column":
+        notes["caveats"].append(
+            f'the split is {notes["split"]}; the column {config.columns.split!r} is read with split = "column"'
+        )
     kinds = sorted(rewards)
     arrays.kinds = np.array([kinds.index(kind) if kind in rewards else 0 for kind in encoded.kinds], dtype=np.uint8)[arrays.kinds]
     return Prepared(catalog, table, {"offsets": offsets, **columns(arrays, rewards, parts)}, notes)

@@ -160,7 +160,8 @@ def _unreadable(path: Path, error: BaseException) -> str:
 
 
 def _not_utf8(path: Path, encoding: str) -> str:
-    return f"{path}: cannot be read ({encoding}), wanted UTF-8 text; convert it, for example with `iconv -t utf-8`"
+    convert = f"`iconv -f cp1252 -t utf-8 {path.name} > new.csv`"
+    return f"{path}: cannot be read ({encoding}), wanted UTF-8 text; convert it, for example with {convert}"
 
 
 def _wrong_encoding(path: Path) -> str:

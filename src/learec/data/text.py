@@ -38,7 +38,7 @@ def render(template: str, items: pl.DataFrame, where: str) -> pl.Series:
             raise DataError(
                 f"{where}: no column {name!r}, which the template {template!r} names; columns: {', '.join(items.columns)}"
             )
-        if (kind := items[name].dtype).is_nested() or kind in (pl.Binary, pl.Duration, pl.Object):
+        if (kind := _words(items[name]).dtype).is_nested() or kind in (pl.Binary, pl.Duration, pl.Object):
             raise DataError(
                 f"{where}: column {name!r} holds {kind}, wanted text or numbers; name another column in the template {template!r}"
             )
@@ -53,8 +53,15 @@ def render(template: str, items: pl.DataFrame, where: str) -> pl.Series:
         text = pl.when(value != "").then(pl.concat_str(text, joint, value, end)).otherwise(text)
     text = pl.when(text != "").then(pl.concat_str(text, pl.lit(tail))).otherwise(text)
     names = list(dict.fromkeys(name for _, name, _ in fields))
-    cleaned = items.select(_cleaned(items[name].cast(pl.String).fill_null("")) for name in names)
+    cleaned = items.select(_cleaned(_words(items[name]).cast(pl.String).fill_null("")) for name in names)
     return cleaned.select(text.alias("text")).to_series() if names else pl.Series("text", [tail] * len(items))
+
+
+def _words(values: pl.Series) -> pl.Series:
+    """Lists of words (genres, tags) as one text each: "a, b"."""
+    if values.dtype == pl.List(pl.String):
+        return values.list.eval(pl.element().drop_nulls()).list.join(", ")
+    return values
 
 
 def _cleaned(values: pl.Series) -> pl.Series:
