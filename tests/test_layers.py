@@ -32,12 +32,12 @@ MAY_IMPORT = {
     "serving": FOUNDATION | {"data", "agents"},
 }
 # May import anything; nothing below may import them.
-COMPOSERS = {"line", "cli", "__main__", "downloads_cli", "leakage", "tuning"}
+COMPOSERS = {"line", "cli", "__main__", "leakage", "tuning"}
 LANGUAGE_MODEL = {"transformers", "peft"}  # in environment/ only
 
 
 def part_of(path: Path) -> str:
-    """environment/adapt.py -> environment, config.py -> config."""
+    """environment/adapt.py -> environment, line.py -> line."""
     return path.relative_to(ROOT).with_suffix("").parts[0]
 
 

@@ -22,7 +22,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from learec import downloads_cli
+from learec.cli import data as commands
 from learec.config import DataConfig
 from learec.data import fetch
 from learec.data.downloads import DATASETS, Dataset, download
@@ -463,7 +463,7 @@ def test_the_table_names_formats_that_a_recipe_knows_and_files_that_can_be_fetch
 
 
 def test_the_list_has_a_line_for_each_with_all_that_is_known():
-    lines = CliRunner().invoke(downloads_cli.app, ["list"]).output.splitlines()
+    lines = CliRunner().invoke(commands.app, ["list"]).output.splitlines()
     assert [line.split("\t")[0] for line in lines] == list(DATASETS)
     assert [len(line.split("\t")) for line in lines] == [8] * len(DATASETS)
     found = dict(line.split("\t", 1) for line in lines)
@@ -476,8 +476,8 @@ def test_the_list_has_a_line_for_each_with_all_that_is_known():
 def test_the_list_of_a_narrow_terminal_still_has_every_name_and_page(monkeypatch):
     narrow = Told()
     narrow.console = Console(file=narrow.file, force_terminal=True, color_system=None, width=70)
-    monkeypatch.setattr(downloads_cli, "Console", lambda **_options: narrow.console)
-    downloads_cli.list_datasets()
+    monkeypatch.setattr(commands, "Console", lambda **_options: narrow.console)
+    commands.list_datasets()
     unfolded = re.sub(r"\s", "", narrow.words)
     for dataset in DATASETS.values():
         assert dataset.name in narrow.words
@@ -485,7 +485,7 @@ def test_the_list_of_a_narrow_terminal_still_has_every_name_and_page(monkeypatch
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    error = CliRunner().invoke(downloads_cli.app, ["get", "ml100k"]).exception
+    error = CliRunner().invoke(commands.app, ["get", "ml100k"]).exception
     assert isinstance(error, ConfigError)
     assert str(error) == "unknown data set 'ml100k'; did you mean ml-100k?"
 
@@ -494,10 +494,10 @@ def test_get_fetches_into_the_folder_named_and_says_how_to_read_it(host, tmp_pat
     host.content = zipped()
     monkeypatch.setitem(DATASETS, "a-log", log_of(RemoteFile(host.url("log.zip"))))
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(downloads_cli.app, ["get", "a-log", "--to", "here"])
+    done = CliRunner().invoke(commands.app, ["get", "a-log", "--to", "here"])
     assert done.exit_code == 0
     assert 'a-log is ready: in [data] of a recipe format = "table" and events = ".", run with --data here/log' in done.output
-    assert CliRunner().invoke(downloads_cli.app, ["get", "a-log"]).exit_code == 0
+    assert CliRunner().invoke(commands.app, ["get", "a-log"]).exit_code == 0
     assert (tmp_path / "data" / "a-log" / "log" / "u.data").exists()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from learec import cli
+from learec.cli import tables as on_screen
 from learec.config import EvaluationConfig
 from learec.data.log import Part
 from learec.errors import ConfigError
@@ -96,13 +96,13 @@ def test_a_comparison_with_a_floor_that_is_left_out_is_refused_before_anything_i
 @pytest.fixture
 def printed(monkeypatch, tmp_path):
     """What learec evaluate prints of a results/ folder below tmp_path."""
-    monkeypatch.setattr(cli, "costs", lambda job: [])
+    monkeypatch.setattr(on_screen, "costs", lambda job: [])
 
     def print_results(width=100):
         page = StringIO()
         recipe = SimpleNamespace(name="small", evaluation=CONFIG)
         reporter = Reporter(Console(file=page, width=width))
-        cli._print_results(SimpleNamespace(folder=lambda name: tmp_path / name, recipe=recipe, reporter=reporter))
+        on_screen.print_results(SimpleNamespace(folder=lambda name: tmp_path / name, recipe=recipe, reporter=reporter))
         return page.getvalue()
 
     return print_results

@@ -1,0 +1,77 @@
+"""The results of a run as tables on the screen."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+
+from learec.run import Run, costs
+
+
+def print_results(job: Run) -> None:
+    """Measures of agents and floors on the test part, what they cost, where the report is."""
+    tables: dict[str, Any] = json.loads((job.folder("results") / "tables.json").read_text(encoding="utf-8"))
+    config = job.recipe.evaluation
+    seen = "seen items masked" if config.mask_seen else "seen items not masked"
+    console = job.reporter.console
+    title = f"{job.recipe.name}: test part, {tables['n_targets']['test']:,} targets, full ranking; {seen}"
+    job.reporter.say(f"\n{title}")
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    metrics = list(tables["rows"][0]["metrics"])
+    main = tables["main_metric"]
+    for heading in ("", *metrics, "95 % of", "seeds"):
+        heading = f"{heading} {main}" if heading == "95 % of" else heading
+        table.add_column(heading.replace("NDCG", "N").replace("HR", "H") if console.width < 100 else heading, no_wrap=True)
+    for row in tables["rows"]:
+        cells = [_decimals(row["metrics"][name]["mean"]) for name in metrics]
+        table.add_row(row["name"], *cells, _interval(row["metrics"][main]), str(row["seeds"]) if row["kind"] == "agent" else "")
+    console.print(table)
+    for name, reason in tables["left_out"].items():
+        job.reporter.say(f"{name} is left out: {reason}")
+    if len(tables["rows"][0]["by_event"]) > 1:
+        job.reporter.say(f"\n{main} by kind of event, with its 95 % interval")
+        for part in _event_tables(tables["rows"], console.width):
+            console.print(part)
+    for pair in tables["comparisons"]:
+        interval = f"({pair['low']:+.4f} to {pair['high']:+.4f})"
+        job.reporter.say(f"{pair['new']} against {pair['base']}: {pair['metric']} {pair['difference']:+.4f} {interval}")
+    if tables["unreachable"]:
+        job.reporter.say(
+            f"{tables['unreachable']:.1%} of the targets repeat an item of the history, which is masked: nobody can hit them "
+            "(drop repeats in [data], or set mask_seen = false)"
+        )
+    minutes = ", ".join(f"{cost['stage']} {cost['seconds'] / 60:.1f}" for cost in costs(job))
+    job.reporter.say(f"minutes: {minutes}")
+    if (job.folder("report") / "report.html").exists():
+        job.reporter.say(f"report: {job.folder('report') / 'report.html'}")
+
+
+def _event_tables(rows: list[dict[str, Any]], width: int) -> Iterator[Table]:
+    """A column for every kind of event among the test targets, the interval under its value; as many side by side as fit."""
+    kinds = list(rows[0]["by_event"])
+    names = max(len(row["name"]) for row in rows)
+    fit = max((width - names - 2) // (max(len(".0000 to .0000"), *map(len, kinds)) + 2), 1)
+    for start in range(0, len(kinds), fit):
+        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+        table.add_column("", no_wrap=True, min_width=names)
+        for kind in kinds[start : start + fit]:
+            table.add_column(f"{plain(kind)}\n{rows[0]['by_event'][kind]['n']:,} targets")
+        for row in rows:
+            cells = [row["by_event"][kind] for kind in kinds[start : start + fit]]
+            table.add_row(row["name"], *(f"{_decimals(cell['mean'])}\n{_interval(cell)}" for cell in cells))
+        yield table
+
+
+def _interval(cell: dict[str, float]) -> str:
+    return f"{_decimals(cell['low'])} to {_decimals(cell['high'])}"
+
+
+def _decimals(value: float) -> str:
+    """.0841: four places, without the zero that they all begin with."""
+    return f"{value:.4f}".removeprefix("0")
+
+
+def plain(text: str) -> str:
+    """Text from a catalog must not be read as rich markup."""
+    return text.replace("[", r"\[")

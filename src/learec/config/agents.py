@@ -1,0 +1,110 @@
+"""What a recipe may say of its agents, and the presets whose values hold where it says nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from learec.config.records import Count, Positive, Record, Share, first_message
+from learec.errors import ConfigError
+
+LeaColumn = Literal["state", "reward", "augmented"]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # The defaults below: tied embeddings, full or sampled softmax, dropout and patience tuned on validation.
+    "strong": {},
+    # The set-up of the SQN, SNQN and SA2C authors. What differs still: a batch holds sessions, not 256 transitions (64 sessions
+    # are about as many); a state sees 5 to 10 items of a long session, theirs 10; gradients are clipped at a norm of 5; the
+    # copy that gives values reads without dropout; training stops by validation NDCG@10 and the best epoch is kept; the
+    # bootstrap never picks padding or a cold item; encoders differ as their docstrings say; one learning rate for all logs
+    # (theirs: .005 on RetailRocket, .01 on RC15). Rewards (0.2 for a click, 1.0 for a purchase) are [data.rewards].
+    "published": {
+        "hidden_size": 64, "n_layers": 1, "n_heads": 1, "dropout": 0.1, "max_length": 10, "batch_size": 64, "tied": False,
+        "learning_rate": 0.005, "gamma": 0.5, "n_negatives": 10, "q_weight": 1.0, "double_q": "copies",
+        "switch_after": 15_000, "second_learning_rate": 0.001,
+    },
+}  # fmt: skip
+
+
+class AgentConfig(Record):
+    """One recommender: train. `[agent]` in a recipe holds what all of its agents share."""
+
+    preset: Literal["strong", "published"] = Field("strong", description="values of the settings that are not named")
+    encoder: Literal["sasrec", "gru4rec", "caser", "nextitnet"] = "sasrec"
+    objective: Literal["supervised", "sqn", "sac", "snqn", "sa2c", "eval"] = Field(
+        "supervised", description="agents/objectives.py has the equations; eval is the control without a maximum"
+    )
+    lea: tuple[LeaColumn, ...] = Field((), description="annotation columns used: state, reward, augmented")
+    placebo: bool = Field(False, description="shuffle the annotation columns first: a control of the same size")
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    hidden_size: Count = 64
+    n_layers: Count = 2
+    n_heads: Count = 1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    max_length: Annotated[int, Field(ge=2)] = 50
+    batch_size: Count = Field(128, description="sessions in a batch")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of matrix products in training; weights, softmax and ranking stay float32"
+    )
+    tied: bool = Field(True, description="the actor multiplies with the encoder's item embeddings, or has a table of its own")
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    epochs: Count = 200
+    patience: Count = Field(6, description="epochs without a better validation NDCG@10 before training stops")
+    gamma: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    n_negatives: Count = 10
+    negative_reward: float = 0.0
+    q_weight: Positive = Field(0.1, description="weight of all Q losses; at 1 they drown the cross-entropy for many epochs")
+    double_q: Literal["target", "copies"] = Field(
+        "target", description="values from a target network, or from a second copy; a coin chooses which of two is trained"
+    )
+    target_rate: Share = Field(0.01, description="how far the target network moves towards the trained one at each update")
+    switch_after: Count = Field(1000, description="batches after which the critic weighs the cross-entropy (sac, sa2c)")
+    second_learning_rate: Positive = Field(1e-3, description="from the switch on")
+    advantage_clip: Positive = Field(10.0, description="largest weight that sa2c gives a step")
+    ips_smooth: Annotated[float, Field(ge=0)] = Field(0.0, description="sa2c: exponent of the inverse propensity; 0 is off")
+    full_softmax_items: Count = Field(100_000, description="with more items, softmax and maximum are over a sample")
+    n_sampled: Count = Field(2048, description="items drawn per batch then")
+    reward_mix: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="LE reward against the event's own reward")
+    augmented_weight: Positive = Field(1.0, description="weight of the losses on augmented actions")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _laid_over_the_preset(cls, settings: Any) -> Any:
+        preset = settings.get("preset") if isinstance(settings, dict) else None
+        return {**PRESETS.get(preset, {}), **settings} if isinstance(preset, str) else settings
+
+    @model_validator(mode="after")
+    def _parts_have_a_use(self) -> "AgentConfig":
+        if self.objective == "supervised" and set(self.lea) - {"augmented"}:
+            raise ValueError('lea state and reward reach the critic only; with objective supervised use lea = ["augmented"]')
+        if self.placebo and not self.lea:
+            raise ValueError("placebo shuffles the columns that lea names, and lea is empty; name them or drop placebo")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)} name one seed twice")
+        if self.hidden_size % self.n_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of n_heads {self.n_heads}")
+        return self
+
+    def replaced(self, settings: Mapping[str, Any]) -> "AgentConfig":
+        """The same agent with other settings, checked as a recipe is. Raises ConfigError."""
+        try:
+            return AgentConfig(**{**self.model_dump(exclude_unset=True), **settings})
+        except ValidationError as error:
+            raise ConfigError(first_message(error)) from None
+
+
+@dataclass(frozen=True)
+class AgentEntry:
+    """One agent with one seed."""
+
+    name: str
+    seed: int
+    config: AgentConfig
+    mask_seen: bool = True  # whether the validation that stops training ranks items of the history
+
+    @property
+    def column(self) -> str:
+        """Its name among ranks and on the command line."""
+        return f"{self.name}/{self.seed}"

@@ -1,0 +1,81 @@
+"""A whole recipe, what must fit together in it, and the options of its run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from learec.config.agents import AgentConfig, AgentEntry
+from learec.config.annotations import AnnotationsConfig
+from learec.config.data import DataConfig, SimulateConfig
+from learec.config.environment import EnvironmentConfig
+from learec.config.evaluation import FLOORS, EvaluationConfig
+from learec.config.records import Name, Record, suggest
+from learec.config.tune import Search, TuneConfig
+from learec.errors import ConfigError
+
+
+class Recipe(Record):
+    """A whole run."""
+
+    name: Name
+    seed: int = 0
+    simulate: SimulateConfig | None = None
+    data: DataConfig
+    environment: EnvironmentConfig = EnvironmentConfig()
+    annotations: AnnotationsConfig = AnnotationsConfig()
+    agents: Annotated[dict[Name, AgentConfig], Field(min_length=1)]
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tune: dict[Name, TuneConfig] = Field({}, description="by agent; no stage of the line depends on it")
+
+    @property
+    def entries(self) -> list[AgentEntry]:
+        """Every agent with every seed."""
+        mask_seen = self.evaluation.mask_seen
+        return [AgentEntry(name, seed, config, mask_seen) for name, config in self.agents.items() for seed in config.seeds]
+
+    @model_validator(mode="after")
+    def _compared_agents_exist(self) -> "Recipe":
+        known = {*self.agents, *FLOORS}
+        for name in (name for pair in self.evaluation.compare for name in pair):
+            if name not in known:
+                raise ValueError(
+                    f"evaluation.compare names {name!r}, which is neither an agent nor a floor; {suggest(name, known)}"
+                )
+        if clash := FLOORS & self.agents.keys():
+            raise ValueError(f"agent {min(clash)!r} has the name of a floor; choose another name")
+        return self
+
+    @model_validator(mode="after")
+    def _tuned_agents_can_be_what_is_sought(self) -> "Recipe":
+        for name, tune in self.tune.items():
+            if name not in self.agents:
+                raise ValueError(f"[tune.{name}] is for an agent that is not there; {suggest(name, set(self.agents))}")
+            for field, search in tune.search.items():
+                _check_values(self.agents[name], field, search, f"tune.{name}.{field}")
+        return self
+
+    def with_agent(self, name: str, config: AgentConfig) -> "Recipe":
+        """The same recipe with one agent changed."""
+        return self.model_copy(update={"agents": {**self.agents, name: config}})
+
+
+def _check_values(agent: AgentConfig, field: str, search: Search, where: str) -> None:
+    for value in search.values:
+        try:
+            built = getattr(agent.replaced({field: value}), field)
+        except ConfigError as error:
+            raise ValueError(f"{where} holds {value!r}, which the agent cannot have: {error}") from None
+        if search.choices is None and isinstance(built, bool):
+            raise ValueError(f"{where} is a range, and {field} is true or false; wanted a list of choices")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a recipe is run: nothing here changes what is made, and no manifest holds it."""
+
+    folder: Path
+    data_folder: Path
+    device: str = "cpu"
+    loggers: tuple[str, ...] = ()

@@ -1,0 +1,29 @@
+"""What all records of a recipe are made of: the frozen base, kinds of values, and words for what is wrong with one."""
+
+import difflib
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[^./\\][^/\\]*$")]  # also the name of a folder
+
+
+class Record(BaseModel):
+    """A frozen record that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def first_message(error: ValidationError) -> str:
+    """What pydantic says of the first thing wrong, as part of a sentence."""
+    message = error.errors()[0]["msg"].removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}"
+
+
+def suggest(seen: str, known: set[str] | frozenset[str]) -> str:
+    """The known name that is meant, or all of them."""
+    close = difflib.get_close_matches(seen, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(known))}"
