@@ -147,7 +147,7 @@ def _epoch(task: Task[B], plan: Plan, curves: Curves, workers: Workers, save: Ca
     epoch, saved = curves.epochs_done + 1, time.monotonic()
     batches = task.batches(epoch)
     for number in range(curves.batches_done, len(batches)):
-        for name, value in _step(task, batches[number], plan, workers, (epoch, number)).items():
+        for name, value in step(task, batches[number], plan, (epoch, number), workers).items():
             curves.totals[name] = curves.totals.get(name, 0.0) + value
         curves.batches_done = number + 1
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -158,8 +158,9 @@ def _epoch(task: Task[B], plan: Plan, curves: Curves, workers: Workers, save: Ca
     return means
 
 
-def _step(task: Task[B], batch: B, plan: Plan, workers: Workers, where: tuple[int, int]) -> dict[str, float]:
+def step(task: Task[B], batch: B, plan: Plan, where: tuple[int, int], workers: Workers | None = None) -> dict[str, float]:
     """One batch, the `where[1]`th of epoch `where[0]`: losses, gradients, one move of the learner. Returns the losses."""
+    workers = workers or Workers()
     torch.manual_seed(derived_seed(plan.seed, *where))
     task.before_step()
     if workers.process > 0:  # what before_step draws is common, dropout and negatives are each process's own

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from learec.agents.agent import Agent, load_agent
-from learec.agents.losses import at
-from learec.agents.sampled import ItemSampler, SampledActor
+from learec.agents.sampled import ItemSampler, RecentBest, SampledActor
 from learec.agents.train import train
 from learec.config import AgentConfig, AgentEntry
 
@@ -34,7 +33,7 @@ def test_items_are_drawn_as_their_counts_say_and_none_that_was_never_chosen():
 def test_the_sampled_log_probability_estimates_the_full_one(agent):
     hidden = torch.randn(6, 16)
     actions = torch.tensor([1, 5, 9, 20, 30, 2])
-    full = at(agent.logits(hidden).log_softmax(-1), actions)
+    full = agent.logits(hidden).log_softmax(-1).gather(1, actions[:, None])[:, 0]
     sampler = ItemSampler(np.arange(1, 31), 20_000, "cpu")
     sampled = SampledActor(agent, hidden, *sampler.draw())(actions)
     torch.testing.assert_close(sampled, full, atol=0.1, rtol=0.02)
@@ -57,10 +56,36 @@ def test_a_draw_that_hits_the_action_is_left_out(agent):
     assert value.item() == pytest.approx((logits[7] - torch.logaddexp(logits[7], logits[8])).item(), abs=1e-5)
 
 
+def test_the_newest_maxima_come_first_and_the_oldest_are_forgotten():
+    recent = RecentBest(3, "cpu")
+    assert recent.candidates(torch.tensor([9, 4, 9])).tolist() == [4, 9]
+    recent.update(torch.tensor([7, 5, 7]))
+    assert recent.items.tolist() == [5, 7, 0]
+    recent.update(torch.tensor([7, 2]))
+    assert recent.items.tolist() == [2, 7, 5]
+    recent.update(torch.tensor([8, 1]))
+    assert recent.items.tolist() == [1, 8, 2]
+    assert recent.candidates(torch.tensor([8, 3])).tolist() == [1, 2, 3, 8]
+
+
+def test_with_recent_maxima_as_candidates_the_sampled_maximum_climbs_to_that_of_the_whole_catalog(agent):
+    critic = Agent(AgentConfig(**LARGE, objective="sqn"), 3000, 0)
+    states = torch.randn(40, 16)
+    whole = critic.q_at(states, critic.best_actions(states))
+    recent, sampler = RecentBest(64, "cpu"), ItemSampler(np.arange(1, 3001), 64, "cpu")
+    gaps = []
+    for _ in range(300):
+        best = critic.best_actions(states, recent.candidates(sampler.draw()[0]))
+        recent.update(best)
+        gaps.append((whole - critic.q_at(states, best)).mean().item())
+    assert gaps[0] > 0.2
+    assert gaps[-1] < 0.01
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("objective", ["supervised", "snqn", "sa2c"])
 def test_training_over_a_sample_learns_and_touches_only_rows_in_use(small_log, tmp_path, quiet, objective, tied):
-    config = AgentConfig(**LARGE, objective=objective, tied=tied, epochs=6, switch_after=10)
+    config = AgentConfig(**LARGE, objective=objective, tied=tied, epochs=6, switch_after=10, learning_rate=0.01)
     entry = AgentEntry("x", 0, config)
     options = {"device": "cpu", "reporter": quiet, "validate": lambda agent: {"none": 0.0}}
     notes = train(entry, small_log, None, tmp_path / "agent", **options)

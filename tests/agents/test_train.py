@@ -55,7 +55,16 @@ def test_a_session_longer_than_a_window_keeps_every_action_once():
     actions = torch.cat([batch.steps.actions for batch in batches])
     assert sorted(actions.tolist()) == list(range(2, n + 1))
     assert sum(int(batch.steps.terminal.sum()) for batch in batches) == 1
-    assert max(batch.items.shape[1] for batch in batches) == SMALL["max_length"] + 1
+    assert max(batch.items.shape[1] for batch in batches) == SMALL["max_length"]
+
+
+@pytest.mark.parametrize(("objective", "places"), [("supervised", 3), ("snqn", 4)])
+def test_the_state_after_the_last_action_is_encoded_only_where_a_loss_reads_it(objective, places):
+    sessions = Sessions(np.array([0, 4]), np.arange(1, 5), np.zeros(4, int), np.ones(4, np.float32))
+    [batch] = Batches(sessions, None, AgentConfig(**SMALL, objective=objective), "cpu").epoch(1, 0)
+    assert batch.items.tolist() == [[1, 2, 3, 4][:places]]
+    assert batch.acted.tolist() == [True, True, True, False][:places]
+    assert batch.steps.actions.tolist() == [2, 3, 4]
 
 
 def test_annotation_columns_arrive_at_their_own_step():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learec.data.log import Sessions
-from learec.data.windows import batches_by_budget, windows_of
+from learec.data.windows import batches_by_budget, stretches_of, windows_of
 
 
 def sessions_of(lengths: list[int]) -> Sessions:
@@ -76,6 +76,44 @@ def test_a_scored_step_sees_the_whole_session_so_far_or_at_least_half_a_history(
     row, predecessors = np.nonzero(windows.scored)
     place_in_session = sessions.step_of[windows.steps[row, predecessors]]
     assert np.all((predecessors == place_in_session) | (predecessors >= history // 2))
+
+
+def test_stretches_of_a_stride_as_long_as_a_history_share_one_step():
+    firsts = set()
+    for seed in range(20):
+        windows = stretches_of(sessions_of([7, 2]), np.array([0, 1]), 4, 3, np.random.default_rng(seed))
+        rows = [[step for step in row if step >= 0] for row in windows.steps.tolist()]
+        firsts.add(len(rows[0]))
+        assert len(rows) in (3, 4), "7 steps are 6 actions: two or three stretches, and one of the other session"
+        if len(rows[0]) == 4:
+            assert rows == [[0, 1, 2, 3], [3, 4, 5, 6], [7, 8]]
+            assert windows.scored.astype(int).tolist() == [[1, 1, 1, 1], [0, 1, 1, 1], [1, 1, 0, 0]]
+    assert firsts == {2, 3, 4}, "the first cut is drawn"
+
+
+def test_stretches_of_stride_one_give_every_action_a_whole_history():
+    windows = stretches_of(sessions_of([6]), np.array([0]), 4, 1, np.random.default_rng(0))
+    assert windows.steps.tolist() == [[0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5]]
+    assert windows.scored.astype(int).tolist() == [[1, 1, 1, 1], [0, 0, 0, 1], [0, 0, 0, 1]]
+
+
+@given(CUTS, st.integers(0, 9), st.data())
+def test_every_action_is_new_in_exactly_one_stretch_and_has_enough_steps_before_it_there(cuts, seed, data):
+    lengths, places, _ = cuts
+    stride = data.draw(st.integers(1, places - 1))
+    sessions = sessions_of(lengths)
+    windows = stretches_of(sessions, np.flatnonzero(sessions.lengths), places, stride, np.random.default_rng(seed))
+    assert windows.lengths.max() <= places
+    assert sorted(windows.steps[windows.scored].tolist()) == list(range(sessions.n_steps))
+    assert np.all(np.diff(windows.steps, axis=1)[windows.steps[:, 1:] >= 0] == 1)
+    row, place = np.nonzero(windows.scored)
+    before = sessions.step_of[windows.steps[row, place]]
+    assert np.all(place >= np.minimum(before, max(places - stride, 1)))
+
+
+def test_sessions_that_fit_are_cut_alike_whatever_is_drawn():
+    one, other = (stretches_of(sessions_of([4, 2]), np.arange(2), 4, 3, np.random.default_rng(seed)) for seed in (1, 2))
+    assert one.steps.tolist() == other.steps.tolist() == [[0, 1, 2, 3], [4, 5, -1, -1]]
 
 
 def test_batches_are_filled_up_to_the_budget_in_the_given_order():

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from learec.agents.item_product import best_items
 from learec.artifacts import Manifest, check_files, read_manifest
 from learec.config import AgentConfig
 from learec.data.log import Floats, Ints
@@ -53,8 +54,7 @@ class Agent(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Actor: (M, H) -> (M, N + 1). Padding and cold items are impossible."""
-        bias = self.actor_bias.index_fill(0, self._impossible(), -torch.inf)
-        return torch.addmm(bias, hidden, self.actor_table.T)
+        return torch.addmm(self.possible(self.actor_bias), hidden, self.actor_table.T)
 
     def logits_at(self, hidden: Tensor, items: Tensor) -> Tensor:
         """Actor's logits of some items alone: hidden (M, H), items (C,) for all rows -> (M, C), or (M, K) -> (M, K)."""
@@ -75,8 +75,7 @@ class Agent(nn.Module):
         critic = self._required_critic()
         if candidates is not None:
             return candidates[torch.addmm(critic.bias[candidates], critic_input, critic.weight[candidates].T).argmax(1)]
-        bias = critic.bias.index_fill(0, self._impossible(), -torch.inf)
-        return torch.addmm(bias, critic_input, critic.weight.T).argmax(1)
+        return best_items(critic_input, critic.weight, self.possible(critic.bias))
 
     def q_at(self, critic_input: Tensor, actions: Tensor) -> Tensor:
         """Q(s, a) of (M, H) for actions (M,) or (M, K): dot products with the actions' rows instead of all of them."""
@@ -101,8 +100,9 @@ class Agent(nn.Module):
         found += [] if self.actor is None else [self.actor.weight]
         return found + ([] if self.critic is None else [self.critic.weight])
 
-    def _impossible(self) -> Tensor:
-        return torch.cat([self.cold_items.new_zeros(1), self.cold_items])
+    def possible(self, bias: Tensor) -> Tensor:
+        """A bias (N + 1,) by which padding and cold items are impossible."""
+        return bias.index_fill(0, torch.cat([self.cold_items.new_zeros(1), self.cold_items]), -torch.inf)
 
     def _required_critic(self) -> nn.Linear:
         if self.critic is None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from learec.annotations.table import Annotations
 from learec.config import AgentConfig, derived_seed
 from learec.data.log import Floats, Ints, Sessions
-from learec.data.windows import Windows, windows_of
+from learec.data.windows import Windows, stretches_of
 from learec.errors import ArtifactError, DataError
 
 POOL = 32  # batches' worth of sessions sorted by length together: little padding, still shuffled
@@ -81,8 +81,8 @@ class Batches:
         usable = np.flatnonzero(training.lengths >= 2)
         if not len(usable):
             raise DataError("no session has two training steps, so nothing to learn from; raise min_session_events in [data]")
-        # One place more than a history: the last one is only the next state of the action before it.
-        self.windows: Windows = windows_of(training, usable, config.max_length + 1)
+        self.usable = usable
+        self.has_next = config.objective != "supervised"  # the supervised loss asks for no state after the last action
         self.rewards, self.augmented, self.augmented_rewards = _columns(training, annotations, config)
         self.popularity = (np.bincount(training.items) / training.n_steps).astype(np.float32)
         self.states = annotations.states if annotations is not None and "state" in config.lea else None
@@ -94,27 +94,35 @@ class Batches:
 
     @property
     def per_epoch(self) -> int:
-        """Batches in an epoch."""
-        return -(-len(self.windows.items) // self.config.batch_size)
+        """Batches in an epoch, at least: an epoch's cuts can make a few more stretches of long sessions."""
+        beyond = self.training.lengths[self.usable] - 1 - self.config.max_length
+        n_stretches = len(self.usable) + int(np.maximum(-(-beyond // self.config.stride), 0).sum())
+        return -(-n_stretches // self.config.batch_size)
 
     def epoch(self, number: int, seed: int) -> list["Batch"]:
         """The batches of an epoch: a function of its number and the seed alone."""
         return list(self._epoch(number, seed))
 
     def _epoch(self, number: int, seed: int) -> Iterator["Batch"]:
+        # One place more than a history: the last one is only the next state of the action before it.
+        cuts = np.random.default_rng(derived_seed("stretches", seed, number))
+        windows = stretches_of(self.training, self.usable, self.config.max_length + 1, self.config.stride, cuts)
         rng = np.random.default_rng(derived_seed("batches", seed, number))
-        order = rng.permutation(len(self.windows.items))
+        order = rng.permutation(len(windows.items))
         pool = np.arange(len(order)) // (POOL * self.config.batch_size)
-        order = order[np.lexsort((self.windows.lengths[order], pool))]
+        order = order[np.lexsort((windows.lengths[order], pool))]
         starts = np.arange(0, len(order), self.config.batch_size)
         for start in rng.permutation(starts):
-            yield self._batch(self.windows.take(order[start : start + self.config.batch_size]))
+            yield self._batch(windows.take(order[start : start + self.config.batch_size]))
 
     def _batch(self, windows: Windows) -> Batch:
-        real = windows.steps >= 0
-        step = windows.steps[real]  # (R,) step that each place has just read
-        follows = np.zeros_like(real)
+        follows = np.zeros_like(windows.scored)
         follows[:, :-1] = windows.scored[:, 1:]
+        real = windows.steps >= 0
+        if not self.has_next:  # nothing reads the place of a stretch's last action
+            real = np.pad(real[:, 1:], ((0, 0), (0, 1)))
+        items = np.where(real, windows.items, 0)[:, : real.sum(1).max()]
+        step = windows.steps[real]  # (R,) step that each place has just read
         acted = follows[real]
         action = step[acted] + 1  # the step whose item was chosen next
         terminal = action == self.training.offsets[1:][self.training.session_of[action]] - 1
@@ -129,8 +137,8 @@ class Batches:
             return torch.as_tensor(array, device=self.device)
 
         return Batch(
-            items=tensor(windows.items),
-            real=tensor(real),
+            items=tensor(items),
+            real=tensor(real[:, : items.shape[1]]),
             acted=tensor(acted),
             states=None if states is None else tensor(states),
             steps=Steps(

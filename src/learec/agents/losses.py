@@ -69,9 +69,3 @@ def advantage(q_of_actions: Tensor, q_of_negatives: Tensor) -> Tensor:
 def inverse_propensity(log_prob: Tensor, popularity: Tensor, smooth: float) -> Tensor:
     """clip(p(a | s) / popularity(a), 0.1, 10) ** smooth (SA2C); both (M,). smooth = 0, the authors' default, turns it off."""
     return (log_prob.exp() / popularity).clamp(0.1, 10.0).pow(smooth)
-
-
-def at(values: Tensor, actions: Tensor) -> Tensor:
-    """Values (M, N + 1) at actions (M,) or (M, K)."""
-    index = actions if actions.dim() == 2 else actions[:, None]
-    return values.gather(1, index).view(actions.shape)

@@ -27,6 +27,28 @@ class ItemSampler:
         return self.numbers[places], self.log_expected[places]
 
 
+class RecentBest:
+    """The items that were lately the best of some state, newest first: what a maximum over a sample would miss.
+
+    A sample of a large catalog hardly ever holds the item with the highest Q. One that has won once is scored again for all
+    states of the next batches, so the maximum climbs from batch to batch at a cost that does not depend on N.
+    """
+
+    def __init__(self, size: int, device: str) -> None:
+        self.items = torch.zeros(size, dtype=torch.long, device=device)  # 0 where none is known yet
+
+    def candidates(self, others: Tensor) -> Tensor:
+        """These items and other ones (C,), each once and ascending."""
+        found = torch.unique(torch.cat([self.items, others]))
+        return found[found > 0]
+
+    def update(self, best: Tensor) -> None:
+        """Put the best items (M,) of a batch in front and forget the oldest."""
+        newest = torch.unique(best)
+        older = self.items[~torch.isin(self.items, newest)]
+        self.items.copy_(torch.cat([newest, older])[: len(self.items)])
+
+
 class SampledActor:
     """log p(a | s) = f(s, a) - log(exp f(s, a) + sum over drawn c != a of exp f(s, c) / expected(c)).
 

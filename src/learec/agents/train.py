@@ -11,9 +11,10 @@ from torch import Tensor
 
 from learec.agents.agent import Agent, save_agent
 from learec.agents.batches import Batch, Batches, Steps
-from learec.agents.losses import at
+from learec.agents.full_softmax import FullActor
+from learec.agents.item_product import Scratch
 from learec.agents.objectives import Choose, Losses, Outputs, Values, draw_negatives, objective_for
-from learec.agents.sampled import ItemSampler, SampledActor
+from learec.agents.sampled import ItemSampler, RecentBest, SampledActor
 from learec.annotations.table import Annotations
 from learec.artifacts import Request, request_for
 from learec.config import AgentConfig, AgentEntry, derived_seed
@@ -131,6 +132,8 @@ class Learner:
         self.copy = agents[1] if len(agents) > 1 else None
         frozen = self.copy is None and self.objective.needs_critic
         self.target = copy.deepcopy(self.agent).requires_grad_(False).eval() if frozen else None
+        self.scratch = Scratch()
+        self.recent_best = RecentBest(self.config.n_recent_best, str(agents[0].actor_bias.device))
         self.batches_done = torch.zeros((), dtype=torch.long)
         self.first_is_trained = True
         self.optimizers = optimizers_for(agents)
@@ -143,7 +146,7 @@ class Learner:
             for role, network in networks.items() if network is not None
             for name, tensor in network.named_parameters()
         }  # fmt: skip
-        return {**named, "batches_done": self.batches_done}
+        return {**named, "batches_done": self.batches_done, "recent_best": self.recent_best.items}
 
     def losses(self, batch: Batch) -> Losses:
         """One training step: encode, score, and ask the objective."""
@@ -154,8 +157,7 @@ class Learner:
         drawn, log_expected = self.sampler.draw() if trained.is_sparse else (None, None)
         log_prob: Choose
         if drawn is None or log_expected is None:
-            log_probs = trained.logits(acting).float().log_softmax(-1)  # in bfloat16 a sum over many items loses its tail
-            log_prob = lambda actions: at(log_probs, actions)  # noqa: E731
+            log_prob = FullActor(trained, acting, self.scratch)
         else:
             log_prob = SampledActor(trained, acting, drawn, log_expected)
         values = None if other is None else self._values(trained, other, hidden, batch, drawn)
@@ -171,10 +173,12 @@ class Learner:
         """Q of all acted states, and the other network's value of the best action in each state and in the next one."""
         states = trained.critic_input(hidden, batch.states)  # (R, H)
         acted = batch.acted.nonzero()[:, 0]
-        # Of a large catalog, the maximum is taken over what was drawn and what the batch's users chose.
-        candidates = None if drawn is None else torch.unique(torch.cat([drawn, batch.steps.actions]))
+        # Of a large catalog, the maximum is taken over what was drawn, what the batch's users chose, and what was best lately.
+        candidates = None if drawn is None else self.recent_best.candidates(torch.cat([drawn, batch.steps.actions]))
         with torch.no_grad():
             best = trained.best_actions(states, candidates)
+            if candidates is not None:
+                self.recent_best.update(best)
             other.eval()
             others = other.critic_input(other(batch.items)[batch.real], batch.states)
             value = other.q_at(others, best)  # (R,)
@@ -221,5 +225,5 @@ def optimizers_for(agents: list[Agent]) -> tuple[torch.optim.Optimizer, ...]:
     config = agents[0].config
     tables = [table for agent in agents for table in agent.tables()] if agents[0].is_sparse else []
     rest = [p for agent in agents for p in agent.parameters() if not any(p is table for table in tables)]
-    dense = torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=config.weight_decay)
+    dense = torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     return (dense, torch.optim.SparseAdam(tables, lr=config.learning_rate)) if tables else (dense,)

@@ -43,6 +43,9 @@ class AgentConfig(Record):
     n_heads: Count = 1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     max_length: Annotated[int, Field(ge=2)] = 50
+    overlap: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.5, description="of the stretches that training cuts long sessions into: share of max_length that is history only"
+    )
     batch_size: Count = Field(128, description="sessions in a batch")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of matrix products in training; weights, softmax and ranking stay float32"
@@ -66,8 +69,14 @@ class AgentConfig(Record):
     ips_smooth: Annotated[float, Field(ge=0)] = Field(0.0, description="sa2c: exponent of the inverse propensity; 0 is off")
     full_softmax_items: Count = Field(100_000, description="with more items, softmax and maximum are over a sample")
     n_sampled: Count = Field(2048, description="items drawn per batch then")
+    n_recent_best: Count = Field(2048, description="and items that were lately a maximum and are candidates for the next ones")
     reward_mix: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="LE reward against the event's own reward")
     augmented_weight: Positive = Field(1.0, description="weight of the losses on augmented actions")
+
+    @property
+    def stride(self) -> int:
+        """Steps of a long session that one stretch of it trains on."""
+        return max(round(self.max_length * (1 - self.overlap)), 1)
 
     @model_validator(mode="before")
     @classmethod

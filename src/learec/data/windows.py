@@ -46,6 +46,29 @@ def windows_of(sessions: Sessions, numbers: Ints, history: int) -> Windows:
     return Windows(items, steps, real & (depth >= first_new[:, None]))
 
 
+def stretches_of(sessions: Sessions, numbers: Ints, places: int, stride: int, rng: np.random.Generator) -> Windows:
+    """The given sessions cut into stretches of at most `places` steps, each with at most `stride` that are new.
+
+    A stretch scores its new steps, and opens with as many of the ones before them as have room: between places - stride and
+    places - 1, at least one. Where a long session is first cut is drawn at random, so that over many draws a step is seen
+    after histories of different lengths. A large stride encodes few steps twice, a small one gives long histories to all.
+    """
+    lengths, longest = sessions.lengths[numbers], places - 1
+    drawn = rng.integers(longest - stride + 1, longest + 1, len(numbers))
+    first = np.where(lengths > places, drawn, np.maximum(lengths - 1, 0))  # place of the first stretch's last step
+    counts = 1 + -(-(lengths - 1 - first) // stride)
+    number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    last = np.repeat(first, counts) + number * stride
+    start = np.maximum(last - longest, 0)
+    known = np.where(number == 0, -1, last - stride)  # places up to here are scored in earlier stretches
+    end = np.minimum(last, np.repeat(lengths, counts) - 1)
+    depth = start[:, None] + np.arange(int((end - start).max(initial=0)) + 1)
+    real = depth <= end[:, None]
+    steps = np.where(real, np.repeat(sessions.offsets[:-1][numbers], counts)[:, None] + depth, -1)
+    items = np.where(real, sessions.items[np.maximum(steps, 0)], 0).astype(np.int64)
+    return Windows(items, steps, real & (depth > known[:, None]))
+
+
 def batches_by_budget(sizes: Ints, order: Ints, budget: int) -> list[Ints]:
     """Pieces of work in the given order, cut into batches that hold at most `budget` (slots, items) and one piece at least."""
     batches: list[Ints] = []

@@ -23,5 +23,5 @@ class Dropout(nn.Module):
         if values.device.type != "cpu":
             return functional.dropout(values, self.p)
         words = torch.empty((values.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
-        kept = words.view(torch.uint8)[: values.numel()].view(values.shape) >= self.dropped
-        return values * kept * (256 / (256 - self.dropped))
+        kept = words.view(torch.uint8)[: values.numel()].ge_(self.dropped)  # in place: 1 where it stays, 0 where it goes
+        return values * kept.view(values.shape).to(values.dtype).mul_(256 / (256 - self.dropped))
