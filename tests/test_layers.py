@@ -101,7 +101,10 @@ def test_importing_learec_and_its_command_line_does_no_heavy_work():
     assert modules_after("import learec, learec.cli") & {"torch", "accelerate", "transformers", "peft", "polars"} == set()
 
 
-def test_importing_the_recommender_needs_no_language_model():
-    modules = modules_after("import learec.serving.recommender")
-    assert modules & {"transformers", "peft", "accelerate", "learec.environment", "learec.evaluation"} == set()
-    assert "learec.agents.agent" in modules
+@pytest.mark.parametrize("module", ["learec.serving", "learec.serving.recommender"])
+def test_importing_what_serves_needs_no_language_model_no_training_and_no_torch(module):
+    modules = modules_after(f"import {module}")
+    assert modules & {"torch", "safetensors", "transformers", "peft", "accelerate", "onnx"} == set()
+    ours = {name for name in modules if name.startswith("learec.")}
+    assert {name for name in ours if name.split(".")[1] in {"agents", "models", "fit", "environment", "evaluation"}} == set()
+    assert module in ours

@@ -119,6 +119,21 @@ def adapt_stage(run: Run) -> bool:
     return True
 
 
+def add_items_stage(run: Run, table: Path) -> None:
+    """Give the new items of an extended log their tokens; what was learnt stays as it is."""
+    from learec.environment.add_items import NewItems, add_items
+
+    require_log(run)
+    recipe, new = run.recipe, NewItems(table, run.recipe.data)
+    added = add_items(
+        recipe.environment, recipe.seed, open_log(run), new, run.folder("environment"),
+        device=run.options.device, reporter=run.reporter,
+    )  # fmt: skip
+    run.reporter.say(f"  {added['items']:,} items got a token and a vector; the others, adapters and models are as they were")
+    if added["items_not_in_the_log"]:
+        run.reporter.say(f"  note: {added['items_not_in_the_log']:,} items of {table} have no event in log/ and were left out")
+
+
 def annotate_stage(run: Run) -> bool:
     """From an environment to one row per training step."""
     from learec.annotations.annotate import annotate, annotations_request

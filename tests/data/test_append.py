@@ -137,14 +137,27 @@ def test_an_agent_of_the_log_before_still_serves(grown, tmp_path):
     (digest, *_), log = grown()
     notes = {"n_items": 3, "state_size": 0}
     with building(
-        tmp_path / "agent", agent_request(AgentEntry("a", 0, AgentConfig(hidden_size=8)), digest, None), notes
+        tmp_path / "agents/a/seed-0", agent_request(AgentEntry("a", 0, AgentConfig(hidden_size=8)), digest, None), notes
     ) as partial:
         save_agent(Agent(AgentConfig(hidden_size=8), 3, 0), partial)
     assert digest in log.ancestors
-    recommender = Recommender.load(tmp_path / "agent", tmp_path / "log")
-    assert {item.item_id for item in recommender.recommend(["a"], 5)} == {"b", "c"}
-    with pytest.raises(DataError, match="item 'd' joined the log after this agent was trained; run `learec train RECIPE`"):
-        recommender.recommend(["d"], 5)
+    recommender = Recommender.load(tmp_path, "a")
+    assert {item.item_id for item in recommender.recommend(["a"], 5).items} == {"b", "c"}
+    assert recommender.recommend(["a", "d"], 5).unknown == ("d",), "item d joined the log after the agent was trained"
+
+
+def test_new_items_join_their_category(tmp_path):
+    write(tmp_path / "log.csv", LOG)
+    write(tmp_path / "new.csv", NEW)
+    ids = ["a", "b", "c", "d", "rare", "z", "rare2"]
+    pl.DataFrame({"item_id": ids, "title": ids, "dept": ["x", "y", "x", "x", *"yyy"]}).write_csv(tmp_path / "items.csv")
+    config = DataConfig(**CONFIG, category_column="dept")
+    prepare(config, 0, tmp_path, tmp_path / "log")
+    append(config, 0, tmp_path / "new.csv", tmp_path / "items.csv", tmp_path / "log")
+    assert {name: found.tolist() for name, found in load_log(tmp_path / "log").catalog.members.items()} == {
+        "x": [1, 3, 4],
+        "y": [2],
+    }
 
 
 def test_appending_in_two_pieces_gives_what_one_piece_gives(grown, tmp_path):

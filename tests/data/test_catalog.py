@@ -40,6 +40,28 @@ def test_without_an_item_table_items_are_those_of_the_log_in_the_order_of_their_
     ]
 
 
+def test_the_column_that_the_recipe_names_becomes_the_category_cleaned_and_empty_where_missing():
+    items = item_table(
+        raw({"item_id": ["a", "b", "c"], "name": ["Ay", "Bee", "Cee"], "dept": ["Tools &amp; co", None, " Tea "]}), seen()
+    )
+    config = DataConfig(events="log.csv", title="{name}", text="{name}", category_column="dept")
+    assert catalog_of(items, seen("a", "b", "c"), config, "items.csv")["category"].to_list() == ["Tools & co", "", "Tea"]
+
+
+def test_a_category_column_that_the_item_table_lacks_is_refused():
+    items = item_table(raw({"item_id": ["a"], "name": ["Ay"]}), seen("a"))
+    config = DataConfig(events="log.csv", title="{name}", text="{name}", category_column="dept")
+    with pytest.raises(
+        DataError, match=r"items\.csv: no column 'dept', which category_column in \[data\] names; columns: item_id"
+    ):
+        catalog_of(items, seen("a"), config, "items.csv")
+
+
+def test_without_a_category_column_a_recipe_asks_for_the_same_log_as_before_there_was_one():
+    assert "category_column" not in CONFIG.model_dump(mode="json")
+    assert CONFIG.model_copy(update={"category_column": "dept"}).model_dump(mode="json")["category_column"] == "dept"
+
+
 def test_numbers_as_ids_are_text():
     assert item_table(raw({"item_id": [1.0, 2.5]}), seen("1", "2.5"))["item_id"].to_list() == ["1", "2.5"]
 

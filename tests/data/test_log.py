@@ -9,7 +9,7 @@ import pytest
 
 from learec.artifacts import building
 from learec.config import DataConfig
-from learec.data.log import ARRAYS, TABLES, Catalog, Log, Part, Sessions, load_log, load_times
+from learec.data.log import ARRAYS, TABLES, Catalog, Log, Part, Sessions, load_catalog, load_log, load_times
 from learec.data.prepare import prepare
 from learec.data.sources import Frames
 from learec.errors import ArtifactError
@@ -168,3 +168,16 @@ def test_a_manifest_that_is_not_whole_is_noticed(prepared_folder, tmp_path, cut)
     (folder / "manifest.json").write_bytes((folder / "manifest.json").read_bytes()[:cut])
     with pytest.raises(ArtifactError, match=r"manifest\.json: damaged .*; delete the folder and run `learec prepare RECIPE`"):
         load_log(folder)
+
+
+def test_categories_hold_their_items_in_ascending_order_and_no_item_without_one():
+    table = pl.DataFrame({"item_id": list("abcde"), "title": [""] * 5, "category": ["tea", "tools", "", "tea", "tea"]})
+    members = Catalog(table).members
+    assert {name: numbers.tolist() for name, numbers in members.items()} == {"tea": [1, 4, 5], "tools": [2]}
+    assert Catalog(table.drop("category")).members == {}
+
+
+def test_the_catalog_opens_alone_and_knows_the_log_that_it_belongs_to(small_log_folder, small_log):
+    catalog, digests = load_catalog(small_log_folder)
+    assert catalog.ids == small_log.catalog.ids
+    assert digests == (small_log.digest,)

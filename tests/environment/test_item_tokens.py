@@ -6,13 +6,25 @@ import torch
 
 from learec.config import EnvironmentConfig
 from learec.data.log import Catalog, Log, Sessions
-from learec.environment.item_tokens import Texts, _text_batch, make_item_tokens, mean_tokens, text_loss, whitened
+from learec.environment.item_space import TokenSpace
+from learec.environment.item_tokens import make_item_tokens, pooled
 from learec.environment.llm import load_llm
+from learec.environment.texts import Texts
+from learec.environment.token_training import text_batch, text_loss
+from learec.environment.whitening import whitened
 
 
 def texts_of(*present: bool) -> Texts:
     rows = np.array([False, *present])
     return Texts(rows, rows)
+
+
+def mean_tokens(ids, embeddings, texts, seed):
+    """Tokens as a catalog gets them that trains none."""
+    means = pooled([[], *ids], embeddings)
+    tokens = TokenSpace.fit(means, texts, embeddings.norm(dim=1).mean()).placed(means, texts.present, seed)
+    tokens[0] = 0
+    return tokens
 
 
 EMBEDDINGS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [3.0, 4.0]])
@@ -79,8 +91,8 @@ def test_trained_tokens_make_the_frozen_model_write_the_text_better_than_the_mea
     llm = load_llm(EnvironmentConfig(), "cpu")
     ids = llm.token_ids(tiny_items["title"].to_list(), 16)
     before = mean_tokens(ids, llm.embeddings, texts_of(True, True, True, False), 0)
-    after, _ = make_item_tokens(llm, log, EnvironmentConfig(**settings), 0, tmp_path, quiet)
-    batch = _text_batch(np.array([0, 1, 2]), np.array([1, 2, 3]), ids, torch.device("cpu"))
+    after = make_item_tokens(llm, log, EnvironmentConfig(**settings), 0, tmp_path, quiet).tokens
+    batch = text_batch(np.array([0, 1, 2]), ids, torch.device("cpu"))
     with torch.no_grad():
         loss_before, loss_after = (text_loss(llm, tokens[1:4], batch).item() for tokens in (before, after))
         shuffled = text_loss(llm, after[[3, 1, 2]], batch).item()

@@ -3,34 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from learec.config import EnvironmentConfig
 from learec.data.log import Sessions
 from learec.data.windows import Windows, windows_of
 from learec.environment.environment import Environment
-from learec.environment.llm import LLM, load_llm
+from learec.environment.llm import load_llm
 from learec.environment.packing import pack
 
 N_ITEMS = 25
-
-
-class Words:
-    """A tokenizer of three words, for a model with random weights."""
-
-    bos_token_id = 1
-
-    def __call__(self, texts, **_):
-        return {"input_ids": [[2, 3, 4] for _ in texts]}
-
-
-def random_llama():
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=40, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
-        num_key_value_heads=2, attn_implementation="sdpa",
-    )  # fmt: skip
-    return LLM(LlamaForCausalLM(config).eval().requires_grad_(False), Words())
 
 
 def environment_of(llm, **settings):
@@ -77,12 +58,16 @@ def assert_packed_equals_prompts(environment, sessions, candidates):
                 assert candidate_rewards[step, place] == pytest.approx(one_prompt(environment, history, int(action))[1], abs=1e-4)
 
 
-@pytest.mark.parametrize("token_budget", [64, 4096])
-def test_packed_results_equal_one_prompt_at_a_time(token_budget, rng):
-    environment = environment_of(random_llama(), token_budget=token_budget)
+def test_packed_results_equal_one_prompt_at_a_time_in_every_family(family_llm, rng):
     sessions = sessions_of(5, 1, 9, 2, 7)
     candidates = rng.integers(0, N_ITEMS + 1, (sessions.n_steps, 3))  # 0: a step with fewer candidates
-    assert_packed_equals_prompts(environment, sessions, candidates)
+    assert_packed_equals_prompts(environment_of(family_llm), sessions, candidates)
+
+
+def test_packed_results_equal_one_prompt_at_a_time_in_many_small_batches(llama_llm, rng):
+    sessions = sessions_of(5, 1, 9, 2, 7)
+    candidates = rng.integers(0, N_ITEMS + 1, (sessions.n_steps, 3))
+    assert_packed_equals_prompts(environment_of(llama_llm, token_budget=64), sessions, candidates)
 
 
 def test_packed_results_equal_one_prompt_at_a_time_with_the_embedded_model(rng):
@@ -91,16 +76,16 @@ def test_packed_results_equal_one_prompt_at_a_time_with_the_embedded_model(rng):
     assert_packed_equals_prompts(environment, sessions, rng.integers(1, N_ITEMS + 1, (sessions.n_steps, 2)))
 
 
-def test_the_other_sessions_of_a_row_do_not_matter():
-    environment = environment_of(random_llama())
+def test_the_other_sessions_of_a_row_do_not_matter(family_llm):
+    environment = environment_of(family_llm)
     together, alone = sessions_of(5, 6), sessions_of(5, 6).select(np.arange(11) < 5)
     none = np.zeros((11, 0), dtype=int)
     assert len(pack(windows_of(together, np.arange(2), 50), np.zeros((2, 6, 0), int), 4, 64).items) == 1  # they share a row
     np.testing.assert_allclose(environment.annotate(together, none)[0][:5], environment.annotate(alone, none[:5])[0], atol=1e-6)
 
 
-def test_a_long_session_is_read_in_windows_that_keep_at_least_half_a_history():
-    environment = environment_of(random_llama(), history=6)
+def test_a_long_session_is_read_in_windows_that_keep_at_least_half_a_history(llama_llm):
+    environment = environment_of(llama_llm, history=6)
     sessions = sessions_of(20)
     states, rewards, _ = environment.annotate(sessions, np.zeros((20, 0), dtype=int))
     # step 7 is answered by the window that starts at step 3: it has seen items 3 to 6

@@ -6,7 +6,8 @@ import torch
 from learec.config import EnvironmentConfig
 from learec.data.log import Sessions
 from learec.data.windows import windows_of
-from learec.environment.adapt import lora_targets, split_users
+from learec.environment.adapt import split_users
+from learec.environment.adapters import lora_targets
 from learec.environment.pairs import NegativeSampler, pair_batches
 from learec.environment.reward_model import RewardModel, reward_loss
 from learec.environment.standardise import Standardise

@@ -11,7 +11,7 @@ from learec.cli.options import DataFolder, Device, Loggers, RecipePath, RunFolde
 from learec.cli.serving import print_sample
 from learec.cli.tables import print_results
 from learec.errors import ConfigError
-from learec.line import STAGES, append_stage, train_stage, walk
+from learec.line import STAGES, add_items_stage, append_stage, train_stage, walk
 from learec.progress import Reporter
 from learec.run import Run
 from learec.workers import n_processes, start_processes
@@ -74,10 +74,17 @@ def audit(folder: Annotated[Path, typer.Argument(help="a run's folder, such as r
 
 @app.command()
 def adapt(
-    recipe: RecipePath, data: DataFolder = None, folder: RunFolder = None, device: Device = "cpu", log: Loggers = None
-) -> None:
+    recipe: RecipePath, data: DataFolder = None, folder: RunFolder = None, device: Device = "cpu", log: Loggers = None,
+    add_items: Annotated[
+        Path | None, typer.Option(help="a table of the items that `prepare --append` added: gives them tokens, trains no more")
+    ] = None,
+) -> None:  # fmt: skip
     """Teach the language model this log, on a share of its users: makes environment/. The only stage that trains it."""
-    STAGES["adapt"](make_run(recipe, data, folder, device, log))
+    job = make_run(recipe, data, folder, device, log)
+    if add_items is not None:
+        add_items_stage(job, add_items)
+        return
+    STAGES["adapt"](job)
 
 
 @app.command()

@@ -1,7 +1,8 @@
-"""The commands that use trained agents: recommend."""
+"""The commands that use trained agents: recommend, export, serve."""
 
 import difflib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from learec.cli.tables import plain
+from learec.errors import ConfigError
+from learec.progress import Reporter
 from learec.run import Run
 
 if TYPE_CHECKING:
@@ -57,6 +60,84 @@ def _unknown(ids: tuple[str, ...], catalog: "Catalog") -> str:
     else:
         hint = f"did you mean {close[0]}?" if close else f"ids look like {catalog.ids[1]}"
     return f"{len(ids)} unknown item ids are ignored, first {first!r}: {hint}"
+
+
+@app.command()
+def export(
+    run_folder: Annotated[Path, typer.Argument(help="a run's folder, such as runs/industrial")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="as an ONNX graph; there is no other form yet")] = True,
+    agent: Annotated[str | None, typer.Option(help="NAME or NAME/SEED (default: the best one on validation)")] = None,
+    every: Annotated[bool, typer.Option("--all", help="every agent of the run, to serve them side by side")] = False,
+    index: Annotated[
+        bool | None, typer.Option(help="find items by a FAISS index (default: from --index-from items on)", show_default=False)
+    ] = None,
+    index_from: Annotated[int, typer.Option(min=1, help="items from which a catalog gets an index by itself")] = 1_000_000,
+) -> None:
+    """Make export/NAME/seed-S/: an agent that is served without torch. Needs log/ and the agent."""
+    from learec.serving.choose import agents_of, choose_agent
+    from learec.serving.missing import libraries_for
+
+    if every and agent is not None:
+        raise ConfigError("--all exports every agent of the run; drop it, or drop --agent")
+    reporter = Reporter()
+    with libraries_for("learec export"):
+        from learec.serving.export import export as exported
+
+        for chosen in agents_of(run_folder).values() if every else [choose_agent(run_folder, agent)]:
+            notes = exported(chosen, reporter, index, index_from)
+            reporter.say(f"{chosen}: {chosen.exported}, {_megabytes(chosen.exported):.1f} MB{_measured(notes.get('index'))}")
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+
+
+def _measured(index: dict[str, float] | None) -> str:
+    if index is None:
+        return ""
+    return (
+        f"; index: recall@10 {index['recall_at_10']:.4f} of the exact best over {index['histories']:,} histories, "
+        f"{index['lists_searched']} of {index['lists']:,} lists searched"
+    )
+
+
+@app.command()
+def serve(  # noqa: PLR0913 (its options)
+    run_folder: Annotated[Path, typer.Argument(help="a run's folder, such as runs/industrial")],
+    host: Annotated[str, typer.Option(help="address to listen at; 0.0.0.0 is every one of this machine")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one, which is printed")] = 8000,
+    agents: Annotated[
+        str | None,
+        typer.Option(
+            help="NAME/SEED or NAME, separated by commas, the first is the default one (default: the best on validation, and one "
+            "seed of each other agent)",
+            show_default=False,
+        ),
+    ] = None,
+    histories: Annotated[
+        str | None, typer.Option(help="keep users' events: path of an SQLite file, or redis://HOST:PORT/0", show_default=False)
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="file with a token that requests must show (or set LEAREC_TOKEN)", show_default=False)
+    ] = None,
+    max_waiting: Annotated[
+        int, typer.Option(min=256, help="histories that may wait for the model; more are answered with 503")
+    ] = 8192,
+    reload_seconds: Annotated[
+        float, typer.Option(min=0, help="look for new versions of the agents so often (0: on SIGHUP alone)")
+    ] = 5.0,
+) -> None:
+    """Answer over HTTP, with a page at / to try it and the API at /docs. Needs log/ and agents or their exports only."""
+    from learec.serving.missing import libraries_for
+
+    with libraries_for("learec serve"):
+        from learec.serving.server import ServeOptions, read_token
+        from learec.serving.server import serve as served
+
+    named = tuple(name.strip() for name in (agents or "").split(",") if name.strip())
+    token = read_token(token_file, os.environ.get("LEAREC_TOKEN"))
+    options = ServeOptions(run_folder, host, port, named, histories, token, max_waiting, reload_seconds)
+    served(options, lambda line: typer.echo(line))
 
 
 def print_sample(job: Run) -> None:

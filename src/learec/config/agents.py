@@ -15,13 +15,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The defaults below: tied embeddings, full or sampled softmax, dropout and patience tuned on validation.
     "strong": {},
     # The set-up of the SQN, SNQN and SA2C authors. What differs still: a batch holds sessions, not 256 transitions (64 sessions
-    # are about as many); gradients are clipped at a norm of 5; the
-    # copy that gives values reads without dropout; training stops by validation NDCG@10 and the best epoch is kept; the
-    # bootstrap never picks padding or a cold item; encoders differ as their docstrings say; one learning rate for all logs
-    # (theirs: .005 on RetailRocket, .01 on RC15). Rewards (0.2 for a click, 1.0 for a purchase) are [data.rewards].
+    # are about as many); gradients are clipped at a norm of 5; the copy that gives values reads without dropout; training
+    # stops by validation NDCG@10 and the best epoch is kept; the bootstrap never picks padding or a cold item; encoders differ as
+    # their docstrings say; one learning rate for all logs (theirs: .005 on RetailRocket, .01 on RC15). Rewards (0.2 for a click,
+    # 1.0 for a purchase) are [data.rewards].
     "published": {
-        "hidden_size": 64, "n_layers": 1, "n_heads": 1, "dropout": 0.1, "max_length": 10, "batch_size": 64, "overlap": 0.9, "tied": False,
-        "learning_rate": 0.005, "gamma": 0.5, "n_negatives": 10, "q_weight": 1.0, "double_q": "copies",
+        "hidden_size": 64, "n_layers": 1, "n_heads": 1, "dropout": 0.1, "max_length": 10, "batch_size": 64, "overlap": 0.9,
+        "tied": False, "learning_rate": 0.005, "gamma": 0.5, "n_negatives": 10, "q_weight": 1.0, "double_q": "copies",
         "switch_after": 15_000, "second_learning_rate": 0.001,
     },
 }  # fmt: skip

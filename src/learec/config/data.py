@@ -1,8 +1,8 @@
 """What a recipe may say of the log: a simulated one, or files and how they are read, filtered and split."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from learec.config.records import Count, Positive, Record
 
@@ -42,6 +42,9 @@ class DataConfig(Record):
     )
     title: str = Field("{title}", description="how an item is named to people; a template over the item table's columns")
     text: str = Field("{title}", description="what the language model reads about an item; empty fields drop out")
+    category_column: str | None = Field(
+        None, description="a column of the item table by which serving can narrow what it recommends (within=...)"
+    )
     rewards: dict[str, float] = Field({}, description="what each kind of event is worth; empty: every event 1.0")
     kinds: tuple[str, ...] = Field((), description="kinds of events kept; empty: all")
     min_rating: float | None = Field(None, description="events with a lower rating are left out")
@@ -65,6 +68,12 @@ class DataConfig(Record):
     cold_items: Literal["keep", "drop"] = Field(
         "keep", description="held-out events with items that no training step has: ranked like all others, or left out"
     )
+
+    @model_serializer(mode="wrap")
+    def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without categories the log is the same as before there were any, and so is what was made from it."""
+        settings: dict[str, Any] = dump(self)
+        return {key: value for key, value in settings.items() if key != "category_column" or value is not None}
 
     @model_validator(mode="after")
     def _settings_have_their_column(self) -> "DataConfig":

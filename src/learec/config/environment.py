@@ -23,6 +23,10 @@ class EnvironmentConfig(Record):
         "mean", description="mean of the text's token embeddings, or trained from there to generate the text"
     )
     item_token_epochs: Count = 2
+    trained_token_items: Count = Field(
+        100_000, description="with more items, trained tokens come from a small network over the means, learnt on a sample"
+    )
+    token_sample: Annotated[int, Field(ge=100)] = Field(10_000, description="items whose tokens are trained then")
     whitened_size: Count = Field(256, description="principal directions kept when item tokens are whitened")
     history: Annotated[int, Field(ge=2)] = Field(50, description="a state sees this many items at most, half at least")
     users: Share = Field(0.2, description="share of the users that the environment is trained on")

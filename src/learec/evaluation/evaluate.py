@@ -1,24 +1,26 @@
-"""evaluate: ranks of every validation and test step under every scorer, tables with intervals, and examples to look at."""
+"""evaluate: ranks of every validation and test step under every scorer, tables with intervals and tests, and examples."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from learec.annotations.table import Annotations
 from learec.artifacts import Request, building, request_for
-from learec.config import EvaluationConfig, derived_seed
+from learec.config import EvaluationConfig
 from learec.data.log import Ints, Log, Part
 from learec.errors import ConfigError
 from learec.evaluation.baselines import left_out
-from learec.evaluation.compare import Bootstrap, Values
+from learec.evaluation.compare import Values
 from learec.evaluation.examples import examples
-from learec.evaluation.metrics import HISTORY, METRICS, Scorer, ranks
+from learec.evaluation.lists import Shelf, list_measures
+from learec.evaluation.metrics import HISTORY, METRICS, Scorer, ranking, ranks
+from learec.evaluation.slices import repeated, slices_of
+from learec.evaluation.tables import Row, Tables, Targets, weightless
 from learec.progress import Reporter
 
 SELECTING = "NDCG@10"
@@ -37,6 +39,16 @@ class Contestant:
     def column(self) -> str:
         """Its column among the ranks."""
         return self.name if self.seed is None else f"{self.name}/{self.seed}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a contestant did."""
+
+    contestant: Contestant
+    validation: Ints  # ranks of the validation targets
+    test: Ints  # and of the test targets
+    lists: dict[str, float]  # measures of what it recommends at the test targets
 
 
 def results_request(config: EvaluationConfig, seed: int, parents: dict[str, str]) -> Request:
@@ -61,18 +73,9 @@ def evaluate(
     for name in (name for pair in config.compare for name in pair if name in absent):
         raise ConfigError(f"evaluation.compare names {name!r}, which is left out: {absent[name]}; drop the pair or change that")
     with building(folder, request, {}) as partial:
-        frames = []
-        with reporter.bar("ranking", 2 * len(contestants)) as advance:
-            for part in (Part.VALIDATION, Part.TEST):
-                columns = _target_columns(log, part)
-                for contestant in contestants:
-                    columns[contestant.column] = measured_ranks(contestant.scorer, log, part, config.mask_seen).astype(np.int32)
-                    advance(1, contestant.column)
-                frames.append(pl.DataFrame(columns))
-        table = pl.concat(frames)
-        table.write_parquet(partial / "ranks.parquet")
-        tables = _tables(config, seed, table, contestants, absent)
-        tables["unreachable"] = _repeated_share(log) if config.mask_seen else 0.0
+        measured = _measure(log, annotations, contestants, config, reporter)
+        _rank_table(log, measured).write_parquet(partial / "ranks.parquet")
+        tables = _tables(config, seed, log, measured, absent)
         (partial / "tables.json").write_text(json.dumps(tables, indent=1), encoding="utf-8")
         agents = [c for c in contestants if c.seed is not None]
         first = {c.name: c.scorer for c in agents if c.seed == min(o.seed or 0 for o in agents if o.name == c.name)}
@@ -91,15 +94,39 @@ def named_metrics(rank: Ints, cutoffs: tuple[int, ...]) -> dict[str, Values]:
     return {f"{name}@{k}": metric(rank, k) for name, metric in METRICS.items() for k in cutoffs}
 
 
-def main_metric(cutoffs: tuple[int, ...]) -> str:
-    """The metric that gets intervals and comparisons: NDCG@10, or NDCG at the first cutoff if 10 is none."""
-    return f"NDCG@{10 if 10 in cutoffs else cutoffs[0]}"
-
-
 def mean_metrics(rank: Ints) -> dict[str, float]:
     """What training is stopped on, first, and HR@10 beside it."""
     values = named_metrics(rank, (10,))
     return {name: float(values[name].mean()) if len(rank) else 0.0 for name in (SELECTING, "HR@10")}
+
+
+def _measure(
+    log: Log, annotations: Annotations | None, contestants: Sequence[Contestant], config: EvaluationConfig, reporter: Reporter
+) -> list[Measured]:
+    """Rank both parts under every contestant. Its lists are measured and let go: those of all would fill the memory."""
+    targets = log.targets(Part.TEST)
+    shelf = Shelf.of(log, targets, None if annotations is None else annotations.item_vectors)
+    found = []
+    with reporter.bar("ranking", 2 * len(contestants)) as advance:
+        for contestant in contestants:
+            validation = measured_ranks(contestant.scorer, log, Part.VALIDATION, config.mask_seen)
+            advance(1, contestant.column)
+            test = ranking(
+                contestant.scorer, log.sessions, targets,
+                mask_seen=config.mask_seen, max_length=HISTORY, k=config.list_length,
+            )  # fmt: skip
+            found.append(Measured(contestant, validation, test.ranks, list_measures(test.best, shelf)))
+            advance(1, contestant.column)
+    return found
+
+
+def _rank_table(log: Log, measured: Sequence[Measured]) -> pl.DataFrame:
+    """A line per target of both parts, a column per contestant."""
+    frames = []
+    for part, name in ((Part.VALIDATION, "validation"), (Part.TEST, "test")):
+        found = {m.contestant.column: getattr(m, name).astype(np.int32) for m in measured}
+        frames.append(pl.DataFrame({**_target_columns(log, part), **found}))
+    return pl.concat(frames)
 
 
 def _target_columns(log: Log, part: Part) -> dict[str, Any]:
@@ -115,80 +142,35 @@ def _target_columns(log: Log, part: Part) -> dict[str, Any]:
 
 
 def _tables(
-    config: EvaluationConfig, seed: int, table: pl.DataFrame, contestants: list[Contestant], absent: dict[str, str]
+    config: EvaluationConfig, seed: int, log: Log, measured: Sequence[Measured], absent: dict[str, str]
 ) -> dict[str, Any]:
     """Rows and comparisons on the test part, and validation means, from which alone anything may be chosen."""
-    test = table.filter(pl.col("part") == "test")
-    validation = table.filter(pl.col("part") == "validation")
-    resampling = derived_seed("bootstrap", seed)
-    bootstrap = Bootstrap(test["session"].to_numpy(), config.resamples, resampling)
-    named: dict[str, list[Contestant]] = {}
-    for contestant in contestants:
-        named.setdefault(contestant.name, []).append(contestant)
-    per_target = {
-        name: [named_metrics(test[c.column].to_numpy(), config.cutoffs) for c in group] for name, group in named.items()
+    at = log.targets(Part.TEST)
+    sessions = log.sessions
+    kinds = np.array(log.event_names)[sessions.events[at]]
+    targets = Targets(sessions.session_of[at], kinds, np.asarray(sessions.rewards[at]), slices_of(log, at, config))
+    tables = Tables(config, seed, targets)
+    named: dict[str, list[Measured]] = {}
+    for found in measured:
+        named.setdefault(found.contestant.name, []).append(found)
+    reasons = {
+        "diversity": None
+        if any("diversity" in m.lists for m in measured)
+        else "it needs item vectors, which learec annotate makes",
+        f"reward HR@{tables.cutoff}": weightless(targets.rewards),
     }
-    metric = main_metric(config.cutoffs)
-    main = {name: [run[metric] for run in runs] for name, runs in per_target.items()}
-    kinds = by_event(test["event"].to_numpy(), test["session"].to_numpy(), main, config.resamples, resampling)
-    rows = [
-        {
-            "name": name,
-            "kind": "floor" if group[0].seed is None else "agent",
-            "description": group[0].description,
-            "seeds": len(group),
-            "metrics": {metric: _cell([run[metric] for run in per_target[name]], bootstrap) for metric in per_target[name][0]},
-            "by_event": kinds[name],
-            "validation": {c.column: mean_metrics(validation[c.column].to_numpy())[SELECTING] for c in group},
-        }
-        for name, group in named.items()
-    ]
-    comparisons = [
-        {"new": new, "base": base, "metric": metric, "n": len(test), "seeds": len(named[new]),
-         **_difference(main[new], main[base], bootstrap)}
-        for new, base in config.compare
-    ]  # fmt: skip
     return {
-        "main_metric": metric,
-        "rows": rows,
-        "comparisons": comparisons,
-        "left_out": absent,
-        "n_targets": {"validation": len(validation), "test": len(test)},
+        **tables.made([_row(name, runs) for name, runs in named.items()]),
+        "left_out": {**absent, **{name: reason for name, reason in reasons.items() if reason}},
+        "n_targets": {"validation": len(log.targets(Part.VALIDATION)), "test": len(at)},
+        # With seen items masked, nobody can hit what the history already holds.
+        "unreachable": float(repeated(sessions)[at].mean()) if config.mask_seen and len(at) else 0.0,
     }
 
 
-def by_event(
-    events: npt.NDArray[Any], sessions: Ints, runs: Mapping[str, list[Values]], resamples: int, seed: int
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """A metric by row and kind of event, most frequent first: n targets, mean, interval, deviation over seeds.
-
-    Kinds are what the log's event column (T,) says of the target, whatever an event is worth; runs hold (T,) a seed. Sessions
-    without a target of the kind have no part in its interval.
-    """
-    kinds, counts = np.unique(events, return_counts=True)
-    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in runs}
-    for kind, n in sorted(zip(kinds.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1]):
-        chosen = events == kind
-        bootstrap = Bootstrap(sessions[chosen], resamples, seed)
-        for name, values in runs.items():
-            found[name][kind] = {"n": n, **_cell([run[chosen] for run in values], bootstrap)}
-    return found
-
-
-def _repeated_share(log: Log) -> float:
-    """Share of test targets that the history already holds: with seen items masked, nobody can hit them."""
-    targets = log.targets(Part.TEST)
-    repeated = np.ones(log.sessions.n_steps, dtype=bool)
-    repeated[np.unique(log.sessions.session_of << 32 | log.sessions.items, return_index=True)[1]] = False
-    return float(repeated[targets].mean()) if len(targets) else 0.0
-
-
-def _cell(runs: list[Values], bootstrap: Bootstrap) -> dict[str, Any]:
-    """Mean and interval of the seeds' average, and the standard deviation over seeds."""
-    deviation = float(np.std([run.mean() for run in runs], ddof=1)) if len(runs) > 1 else None
-    return {**asdict(bootstrap.estimate(np.mean(runs, axis=0))), "seed_deviation": deviation}
-
-
-def _difference(new: list[Values], base: list[Values], bootstrap: Bootstrap) -> dict[str, float]:
-    estimate = bootstrap.estimate(np.mean(new, axis=0) - np.mean(base, axis=0))
-    return {"difference": estimate.mean, "low": estimate.low, "high": estimate.high}
+def _row(name: str, runs: Sequence[Measured]) -> Row:
+    first = runs[0].contestant
+    return Row(
+        name, "floor" if first.seed is None else "agent", first.description, [m.test for m in runs], [m.lists for m in runs],
+        {m.contestant.column: mean_metrics(m.validation)[SELECTING] for m in runs},
+    )  # fmt: skip

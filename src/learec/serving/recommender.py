@@ -1,16 +1,20 @@
-"""The recommender: an agent and a catalog, from outside names to outside names. No language model, no training code."""
+"""The recommender: a ranker and a catalog, from outside names to outside names. No language model, no training code."""
 
-import difflib
-import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from learec.agents.agent import Agent, load_agent
-from learec.data.log import Catalog, load_log
+from learec.config import suggest
+from learec.data.log import Catalog, Ints
 from learec.errors import ArtifactError, ConfigError, DataError
+from learec.serving.choose import choose_agent
+from learec.serving.load import Backend, load_ranker
+from learec.serving.ranker import Ranker, Served, best, padded, scores_of
 
 
 @dataclass(frozen=True)
@@ -22,71 +26,166 @@ class Recommendation:
     score: float
 
 
+@dataclass(frozen=True)
+class Query:
+    """One request: the k best items after a history of item ids, oldest first."""
+
+    history: tuple[str, ...]
+    k: int = 10
+    exclude: tuple[str, ...] = ()  # never these
+    allow: tuple[str, ...] | None = None  # only these
+    within: str | None = None  # only items of this category
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is recommended, best first: fewer than k where no more are possible."""
+
+    items: tuple[Recommendation, ...]
+    unknown: tuple[str, ...]  # ids of the history that the model does not know: ignored
+    fallback: bool  # the history has no known item: these are the most popular items of training, their counts as scores
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A query in item numbers."""
+
+    history: Ints  # known items, oldest first
+    blocked: Ints
+    candidates: Ints | None  # None: all items
+    k: int
+    unknown: tuple[str, ...]
+
+
 class Recommender:
     """Recommends from a history alone: users need not have been in the log."""
 
-    def __init__(self, agent: Agent, catalog: Catalog, mask_seen: bool = True) -> None:
+    def __init__(self, ranker: Ranker, catalog: Catalog, served: Served) -> None:
         """The catalog must be the one that the agent was trained on, or extend it."""
-        if agent.n_items > catalog.n_items:
+        if ranker.n_items > catalog.n_items:
             raise ArtifactError(
-                f"the agent knows {agent.n_items} items and the log's catalog {catalog.n_items}; run `learec train RECIPE` again"
+                f"the agent knows {ranker.n_items} items and the log's catalog {catalog.n_items}; run `learec train RECIPE` again"
             )
-        self.agent, self.catalog, self.mask_seen = agent, catalog, mask_seen
+        self.ranker, self.catalog, self.mask_seen = ranker, catalog, served.mask_seen
+        self.name, self.version = served.name, served.version
+        popularity = served.counts[: ranker.n_items + 1].astype(np.float64)
+        self._popularity = np.where(np.isneginf(ranker.bias), -np.inf, popularity)
 
     @classmethod
-    def load(cls, agent_folder: Path, log_folder: Path) -> "Recommender":
-        """From the folders of an agent and of the log it was trained on. Seen items are masked as they were in training."""
-        agent, manifest = load_agent(agent_folder, "cpu")
-        log = load_log(log_folder)
-        if manifest.request.parents["log"] not in (log.digest, *log.ancestors):
-            raise ArtifactError(f"{agent_folder}: was trained on another log than {log_folder}; run `learec train RECIPE`")
-        return cls(agent, log.catalog, bool(manifest.request.config["mask_seen"]))
+    def load(cls, run_folder: Path | str, agent: str | None = None, *, backend: Backend = "auto") -> "Recommender":
+        """An agent of a run (NAME, NAME/SEED; the best on validation) with the run's log.
 
-    def recommend(self, history: Sequence[str], k: int = 10) -> list[Recommendation]:
-        """The k best items after a history of item ids, oldest first. Raises DataError for an id that is not known."""
-        if k < 1:
-            raise ConfigError(f"k = {k}: must be at least 1")
-        numbers = [self._number(item_id) for item_id in history]
-        if not numbers:
-            raise DataError("the history is empty; give at least one item id")
-        scores = self.agent.scores(np.array([numbers]), np.array([len(numbers)]))[0].copy()
-        if self.mask_seen:
-            scores[numbers] = -np.inf
-        best = np.argsort(-scores, kind="stable")[:k]
+        auto takes the export if there is one of this very agent, and else torch. Seen items are masked as they were in
+        training. Raises ArtifactError, or ConfigError where a library is missing.
+        """
+        chosen = choose_agent(Path(run_folder), agent)
+        return cls(*load_ranker(chosen, backend))
+
+    def recommend(
+        self,
+        history: Sequence[str],
+        k: int = 10,
+        *,
+        exclude: Sequence[str] = (),
+        allow: Sequence[str] | None = None,
+        within: str | None = None,
+    ) -> Answer:
+        """The answer to one query. Raises ConfigError or DataError as `check` does."""
+        allowed = None if allow is None else tuple(allow)
+        return self.answer([Query(tuple(history), k, tuple(exclude), allowed, within)])[0]
+
+    def check(self, query: Query) -> None:
+        """Raise ConfigError for a k below 1, DataError for a category that the catalog does not have."""
+        if query.k < 1:
+            raise ConfigError(f"k = {query.k}: must be at least 1")
+        if query.within is not None:
+            self._category(query.within)
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        """The answers to many queries, each with its own k and filters, from one pass of the model for all."""
+        asked = [self._asked(query) for query in queries]
+        known = [one for one in asked if len(one.history)]
+        of_all = iter(self._best_of_all([one for one in known if one.candidates is None]))
+        of_some = iter(self._best_of_some([one for one in known if one.candidates is not None]))
         return [
-            Recommendation(self.catalog.ids[number], self.catalog.titles[number], float(scores[number]))
-            for number in best
-            if np.isfinite(scores[number])
+            self._most_popular(one) if not len(one.history) else next(of_all if one.candidates is None else of_some)
+            for one in asked
         ]
 
-    def _number(self, item_id: str) -> int:
-        number = self.catalog.numbers.get(item_id)
-        if number is None:
-            close = difflib.get_close_matches(item_id, self.catalog.numbers, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"ids look like {self.catalog.ids[1]}"
+    def _best_of_all(self, asked: list[_Asked]) -> Iterator[Answer]:
+        if not asked:
+            return
+        k = max(one.k for one in asked)
+        numbers, scores = self.ranker.top(self._items(asked), padded([one.blocked for one in asked]), k)
+        for one, its_numbers, its_scores in zip(asked, numbers, scores, strict=True):
+            yield self._answer(one, its_numbers[: one.k], its_scores[: one.k])
+
+    def _best_of_some(self, asked: list[_Asked]) -> Iterator[Answer]:
+        if not asked:
+            return
+        for one, hidden in zip(asked, self.ranker.hidden(self._items(asked)), strict=True):
+            candidates = self._possible(one)
+            scores = scores_of(self.ranker, hidden, candidates)
+            places = best(scores, one.k)
+            yield self._answer(one, candidates[places], scores[places])
+
+    def _most_popular(self, one: _Asked) -> Answer:
+        """The fallback: the items with the most training steps, under the same filters."""
+        candidates = self._possible(one)
+        places = best(self._popularity[candidates], one.k)
+        numbers = candidates[places]
+        return self._answer(one, numbers, self._popularity[numbers])
+
+    def _items(self, asked: list[_Asked]) -> Ints:
+        return padded([one.history for one in asked], self.ranker.max_length)
+
+    def _possible(self, one: _Asked) -> Ints:
+        """The numbers that a query lets through, ascending."""
+        numbers = np.arange(1, self.ranker.n_items + 1) if one.candidates is None else one.candidates
+        return numbers[~np.isin(numbers, one.blocked)]
+
+    def _answer(self, one: _Asked, numbers: Ints, scores: npt.NDArray[np.floating[Any]]) -> Answer:
+        ids, titles = self.catalog.ids, self.catalog.titles
+        items = tuple(
+            Recommendation(ids[number], titles[number], score)
+            for number, score in zip(numbers.tolist(), scores.tolist(), strict=True)
+            if score > -math.inf
+        )
+        return Answer(items, one.unknown, fallback=not len(one.history))
+
+    def _asked(self, query: Query) -> _Asked:
+        self.check(query)
+        history = self._numbers(query.history)
+        seen = history if self.mask_seen else history[:0]
+        blocked = np.unique(np.concatenate([seen, self._numbers(query.exclude)]))
+        unknown = tuple(dict.fromkeys(item_id for item_id in query.history if not self._number(item_id)))
+        return _Asked(history, blocked, self._candidates(query), min(query.k, self.ranker.n_items), unknown)
+
+    def _candidates(self, query: Query) -> Ints | None:
+        """Numbers that allow and within let through, ascending; None for all."""
+        allowed = None if query.allow is None else np.unique(self._numbers(query.allow))
+        if query.within is None:
+            return allowed
+        members = self._category(query.within)
+        return members if allowed is None else np.intersect1d(members, allowed, assume_unique=True)
+
+    def _category(self, name: str) -> Ints:
+        """The numbers of a category's items that the agent knows, ascending."""
+        members = self.catalog.members.get(name)
+        if not self.catalog.members:
             raise DataError(
-                f"unknown item id {item_id!r} in the history: not among the catalog's {self.catalog.n_items} items; {hint}"
+                f"within = {name!r}: the log knows no categories; name the item table's column as category_column in [data], "
+                "and run `learec run RECIPE` again"
             )
-        if number > self.agent.n_items:
-            raise DataError(f"item {item_id!r} joined the log after this agent was trained; run `learec train RECIPE`")
-        return number
+        if members is None:
+            raise DataError(f"within = {name!r}: no such category in the catalog; {suggest(name, set(self.catalog.members))}")
+        return members[members <= self.ranker.n_items]
 
+    def _numbers(self, ids: Iterable[str]) -> Ints:
+        """Numbers of the ids that the agent knows, in their order."""
+        return np.array([number for item_id in ids if (number := self._number(item_id))], dtype=np.int64)
 
-def choose_agent(run_folder: Path, name: str | None) -> Path:
-    """Folder of the agent asked for (NAME, NAME/SEED), or of the best on validation."""
-    found = sorted(path.parent for path in (run_folder / "agents").glob("*/seed-*/manifest.json"))
-    if not found:
-        raise ArtifactError(f"{run_folder}: no trained agent here; make a run with `learec run RECIPE --folder {run_folder}`")
-    by_name = {f"{path.parent.name}/{path.name.removeprefix('seed-')}": path for path in found}
-    if name is not None:
-        match = by_name.get(name) or next((path for key, path in by_name.items() if key.startswith(f"{name}/")), None)
-        if match is None:
-            raise ConfigError(f"--agent {name}: no such agent in {run_folder}; it has {', '.join(by_name)}")
-        return match
-    return by_name[max(by_name, key=lambda key: _validation_score(by_name[key]))]
-
-
-def _validation_score(agent_folder: Path) -> float:
-    """The validation NDCG@10 that chose the agent's epoch."""
-    manifest = json.loads((agent_folder / "manifest.json").read_text(encoding="utf-8"))
-    return float(manifest["notes"]["curves"]["best"])
+    def _number(self, item_id: str) -> int:
+        """0 for an item that is not in the catalog, or that joined it after the agent was trained."""
+        number = self.catalog.numbers.get(item_id, 0)
+        return number if number <= self.ranker.n_items else 0
