@@ -3,7 +3,7 @@
 simulate -> raw/ (only for a simulated log)
 prepare  -> log/           from the raw log and the item table
 adapt    -> environment/   from log/
-annotate -> annotations/   from log/ and environment/
+annotate -> annotations/   from log/ and environment/ (text-annotations/ from log/ alone, if an agent has placebo = "text")
 train    -> agents/NAME/seed-S/   from log/ and, where the agent reads them, annotations/
 evaluate -> results/       from log/, annotations/ and all agents
 report   -> report/        from results/ and what every stage noted
@@ -26,8 +26,18 @@ from learec.artifacts import (
     require,
     stored_request,
 )  # fmt: skip
+from learec.config import AgentConfig
 from learec.errors import ArtifactError
-from learec.run import Run, open_log, report_data, require_annotations, require_environment, require_log
+from learec.run import (
+    TEXT_ENVIRONMENT,
+    Run,
+    open_log,
+    report_data,
+    require_annotations,
+    require_environment,
+    require_log,
+    require_text_annotations,
+)  # fmt: skip
 
 
 def simulate_stage(run: Run) -> bool:
@@ -141,12 +151,25 @@ def annotate_stage(run: Run) -> bool:
 
     recipe, folder = run.recipe, run.folder("annotations")
     log_digest = require_log(run)
+    made = _annotate_without_language_model(run, log_digest) if run.needs_text_annotations() else False
     digest = require_environment(run, log_digest)
     if _up_to_date(run, folder, annotations_request(recipe.annotations, log_digest, digest), "annotate"):
-        return False
+        return made
     environment = load_environment(run.folder("environment"), run.options.device)
     notes = annotate(recipe.annotations, open_log(run), environment, digest, folder, reporter=run.reporter)
     run.reporter.say(f"  {notes['annotated_steps']:,} steps, {notes['augmented_per_step']:.1f} augmented actions each")
+    return True
+
+
+def _annotate_without_language_model(run: Run, log_digest: str) -> bool:
+    from learec.annotations.annotate import annotate, annotations_request
+    from learec.annotations.text_environment import TextEnvironment
+
+    config, folder = run.recipe.annotations, run.folder("text-annotations")
+    if _up_to_date(run, folder, annotations_request(config, log_digest, TEXT_ENVIRONMENT), "annotate with TF-IDF"):
+        return False
+    log = open_log(run)
+    annotate(config, log, TextEnvironment.of(log, config.knn_decay), TEXT_ENVIRONMENT, folder, reporter=run.reporter)
     return True
 
 
@@ -156,20 +179,29 @@ def train_stage(run: Run, only: str | None = None) -> bool:
     from learec.annotations.table import load_annotations
 
     workers, log_digest = run.workers(), require_log(run)
-    annotations_digest = require_annotations(run, log_digest) if run.needs_annotations(only) else None
+    digests = _annotation_digests(run, log_digest, run.needs_annotations(only), only)
     log, mask_seen = open_log(run), run.recipe.evaluation.mask_seen
     made = False
     for entry in run.recipe.entries:
-        folder, request = run.agent_folder(entry), agent_request(entry, log_digest, annotations_digest)
+        folder, request = run.agent_folder(entry), agent_request(entry, log_digest, *digests)
         if only not in (None, entry.name) or workers.from_main(_up_to_date, run, folder, request, entry.column):
             continue
-        annotations = load_annotations(run.folder("annotations")) if entry.config.lea else None
+        text = run.folder("text-annotations") if entry.config.placebo == "text" else None
+        annotations = load_annotations(run.folder("annotations"), text) if entry.config.lea else None
         train(
             entry, log, annotations, folder, device=workers, reporter=run.reporter,
             validate=validation_of(log, mask_seen),
         )  # fmt: skip
         made = True
     return made
+
+
+def _annotation_digests(run: Run, log_digest: str, with_model: bool, only: str | None = None) -> tuple[str | None, str | None]:
+    """Digests of the annotations of the language model, where they are asked for, and of those without one."""
+    return (
+        require_annotations(run, log_digest) if with_model else None,
+        require_text_annotations(run, log_digest) if run.needs_text_annotations(only) else None,
+    )
 
 
 def validation_of(log: Any, mask_seen: bool) -> Callable[[Any], dict[str, float]]:
@@ -200,11 +232,11 @@ def _results_request(run: Run) -> Request:
     from learec.evaluation.evaluate import results_request
 
     log_digest = require_log(run)
-    has_annotations = run.has("annotations") or run.needs_annotations()
-    annotations_digest = require_annotations(run, log_digest) if has_annotations else None
+    digests = _annotation_digests(run, log_digest, run.has("annotations") or run.needs_annotations())
+    annotations_digest = digests[0]
     parents = {"log": log_digest, **({"annotations": annotations_digest} if annotations_digest else {})}
     for entry in run.recipe.entries:
-        wanted = agent_request(entry, log_digest, annotations_digest)
+        wanted = agent_request(entry, log_digest, *digests)
         parents[f"agent {entry.column}"] = require(run.agent_folder(entry), wanted, run.make_with("train")).digest
     return results_request(run.recipe.evaluation, run.recipe.seed, parents)
 
@@ -223,8 +255,13 @@ def _contestants(run: Run, log: Any, annotations: Any) -> list[Any]:
         config = entry.config
         told = ", ".join([config.encoder, config.objective, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
         agent, _ = load_agent(run.agent_folder(entry), run.options.device)
-        contestants.append(Contestant(entry.name, entry.seed, told + (", shuffled (placebo)" if config.placebo else ""), agent))
+        contestants.append(Contestant(entry.name, entry.seed, told + _told_placebo(config), agent))
     return contestants
+
+
+def _told_placebo(config: AgentConfig) -> str:
+    part = " + ".join(config.replaced_columns) if config.replaced_columns != config.lea else ""
+    return f", {' '.join([part, config.placebo]).strip()} (placebo)" if config.placebo else ""
 
 
 def report_stage(run: Run) -> bool:

@@ -13,7 +13,10 @@ from learec.errors import ArtifactError
 from learec.progress import Reporter
 from learec.workers import Workers
 
-FOLDERS = ("raw", "log", "environment", "annotations", "agents", "tuning", "results", "report", "logs")
+FOLDERS = (
+    "raw", "log", "environment", "annotations", "text-annotations", "agents", "tuning", "export", "results", "report", "logs",
+)  # fmt: skip
+TEXT_ENVIRONMENT = "TF-IDF"  # stands for a digest where no language model was asked
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class Run:
         """Whether any agent, or the one named, reads annotations."""
         return any(agent.lea for name, agent in self.recipe.agents.items() if only in (None, name))
 
+    def needs_text_annotations(self, only: str | None = None) -> bool:
+        """Whether any agent, or the one named, reads annotations made without a language model."""
+        return any(agent.placebo == "text" for name, agent in self.recipe.agents.items() if only in (None, name))
+
 
 def check_folder(folder: Path) -> None:
     """Refuse an output folder that holds anything but artifacts of a run."""
@@ -89,6 +96,12 @@ def require_annotations(run: Run, log_digest: str) -> str:
     environment = require_environment(run, log_digest) if run.has("environment") else ""
     wanted = request_for("annotations", run.recipe.annotations, {"log": log_digest, "environment": environment})
     return require(run.folder("annotations"), wanted, run.make_with("annotate")).digest
+
+
+def require_text_annotations(run: Run, log_digest: str) -> str:
+    """Digest of annotations that were made without a language model."""
+    wanted = request_for("annotations", run.recipe.annotations, {"log": log_digest, "environment": TEXT_ENVIRONMENT})
+    return require(run.folder("text-annotations"), wanted, run.make_with("annotate")).digest
 
 
 def require_environment(run: Run, log_digest: str) -> str:

@@ -12,7 +12,7 @@ from learec.artifacts import write_text
 from learec.config import TuneConfig
 from learec.errors import ConfigError
 from learec.line import validation_of
-from learec.run import Run, open_log, require_annotations, require_log
+from learec.run import Run, open_log, require_annotations, require_log, require_text_annotations
 from learec.toml_text import toml_text
 
 WINNER = "winner.toml"
@@ -62,7 +62,10 @@ def _annotations(run: Run, agent: str, config: TuneConfig, log_digest: str) -> A
     if not any(sought):
         return None
     require_annotations(run, log_digest)
-    return load_annotations(run.folder("annotations"))
+    text = run.folder("text-annotations") if run.needs_text_annotations(agent) else None
+    if text is not None:
+        require_text_annotations(run, log_digest)
+    return load_annotations(run.folder("annotations"), text)
 
 
 def _show(run: Run, results: list[Any], fields: list[str]) -> None:

@@ -89,16 +89,6 @@ def test_columns_that_the_recipe_does_not_name_are_not_used():
     assert sorted(batch.steps.rewards.tolist()) == pytest.approx([0.2, 0.3, 0.5])
 
 
-def test_a_placebo_keeps_the_numbers_and_breaks_their_order():
-    sessions = two_sessions()
-    annotations = annotations_for(sessions)
-    shuffled = annotations.shuffled(1)
-    rows = annotations.annotated
-    assert sorted(shuffled.rewards[rows]) == sorted(annotations.rewards[rows])
-    assert sorted(map(tuple, shuffled.augmented[rows])) == sorted(map(tuple, annotations.augmented[rows]))
-    assert any((annotations.shuffled(seed).rewards != annotations.rewards).any() for seed in range(5))
-
-
 def learner_and_batch(small_log, copies=1, **settings):
     config = AgentConfig(**{**SMALL, "objective": "snqn", **settings})
     batches = Batches(small_log.training, None, config, "cpu")

@@ -15,6 +15,7 @@ from learec.agents.full_softmax import FullActor
 from learec.agents.item_product import Scratch
 from learec.agents.objectives import Choose, Losses, Outputs, Values, draw_negatives, objective_for
 from learec.agents.sampled import ItemSampler, RecentBest, SampledActor
+from learec.annotations.controls import random, replaced, shuffled
 from learec.annotations.table import Annotations
 from learec.artifacts import Request, request_for
 from learec.config import AgentConfig, AgentEntry, derived_seed
@@ -28,12 +29,17 @@ SWITCHING = ("sac", "sa2c")  # objectives that change on their way
 Validate = Callable[[Agent], dict[str, float]]  # the first measure chooses the epoch
 
 
-def agent_request(entry: AgentEntry, log_digest: str, annotations_digest: str | None) -> Request:
-    """What train is asked for. An agent that reads no annotation columns does not depend on annotations."""
+def agent_request(entry: AgentEntry, log_digest: str, annotations_digest: str | None, text_digest: str | None = None) -> Request:
+    """What train is asked for. An agent that reads no annotation columns does not depend on annotations.
+
+    text_digest is that of the annotations without a language model, on which placebo "text" depends too.
+    """
     settings = entry.config.model_dump(mode="json", exclude={"seeds"})
     parents = {"log": log_digest}
     if entry.config.lea and annotations_digest is not None:
         parents["annotations"] = annotations_digest
+    if entry.config.placebo == "text" and text_digest is not None:
+        parents["text annotations"] = text_digest
     return request_for("agent", settings, parents, seed=entry.seed, mask_seen=entry.mask_seen)
 
 
@@ -54,9 +60,9 @@ def train(
     config, seed = entry.config, entry.seed
     workers = Workers(device) if isinstance(device, str) else device
     _check_dense(entry, log.catalog.n_items, workers)
-    request = agent_request(entry, log.digest, annotations.digest if annotations else None)
-    if annotations is not None and config.placebo:
-        annotations = annotations.shuffled(derived_seed("placebo", seed))
+    request = agent_request(entry, log.digest, *digests_of(annotations))
+    if annotations is not None:
+        annotations = _with_placebo(entry, annotations, log)
     batches = Batches(log.training, annotations, config, workers.device)
     torch.manual_seed(derived_seed("agent", seed))
     agents = _agents(config, log, batches.state_size, workers.device)
@@ -86,6 +92,29 @@ def train(
         if workers.is_main:
             save_agent(learner.agent, partial)
     return notes
+
+
+def digests_of(annotations: Annotations | None) -> tuple[str | None, str | None]:
+    """Of the annotations and of those without a language model that came with them."""
+    if annotations is None:
+        return None, None
+    return annotations.digest, annotations.text.digest if annotations.text else None
+
+
+def _with_placebo(entry: AgentEntry, annotations: Annotations, log: Log) -> Annotations:
+    columns, seed = entry.config.replaced_columns, derived_seed("placebo", entry.seed)
+    if entry.config.placebo == "shuffled":
+        return shuffled(annotations, columns, seed)
+    if entry.config.placebo == "random":
+        return random(annotations, columns, log.training.items, seed)
+    if entry.config.placebo == "text":
+        if annotations.text is None:
+            raise ConfigError(
+                f"agent {entry.name}: placebo text needs annotations made without a language model, and there are none; "
+                "run `learec annotate RECIPE`"
+            )
+        return replaced(annotations, columns, annotations.text)
+    return annotations
 
 
 def share(batch: Batch, process: int, n: int) -> tuple[Batch, Callable[[str], float]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from learec.config.records import Count, Positive, Record, Share, first_message
 from learec.errors import ConfigError
@@ -36,7 +36,10 @@ class AgentConfig(Record):
         "supervised", description="agents/objectives.py has the equations; eval is the control without a maximum"
     )
     lea: tuple[LeaColumn, ...] = Field((), description="annotation columns used: state, reward, augmented")
-    placebo: bool = Field(False, description="shuffle the annotation columns first: a control of the same size")
+    placebo: Literal["shuffled", "random", "text"] | None = Field(
+        None, description="a control of the same size in place of the columns (annotations/controls.py); true is shuffled"
+    )
+    placebo_columns: tuple[LeaColumn, ...] = Field((), description="of which columns; empty: of all that lea names")
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     hidden_size: Count = 64
     n_layers: Count = 2
@@ -84,12 +87,24 @@ class AgentConfig(Record):
         preset = settings.get("preset") if isinstance(settings, dict) else None
         return {**PRESETS.get(preset, {}), **settings} if isinstance(preset, str) else settings
 
+    @property
+    def replaced_columns(self) -> tuple[LeaColumn, ...]:
+        """The columns in whose place a control stands."""
+        return () if self.placebo is None else self.placebo_columns or self.lea
+
+    @field_validator("placebo", mode="before")
+    @classmethod
+    def _true_is_shuffled(cls, seen: Any) -> Any:
+        return {True: "shuffled", False: None}.get(seen, seen) if isinstance(seen, bool) else seen
+
     @model_validator(mode="after")
     def _parts_have_a_use(self) -> "AgentConfig":
         if self.objective == "supervised" and set(self.lea) - {"augmented"}:
             raise ValueError('lea state and reward reach the critic only; with objective supervised use lea = ["augmented"]')
         if self.placebo and not self.lea:
-            raise ValueError("placebo shuffles the columns that lea names, and lea is empty; name them or drop placebo")
+            raise ValueError("placebo replaces the columns that lea names, and lea is empty; name them or drop placebo")
+        if set(self.placebo_columns) - set(self.lea if self.placebo else ()):
+            raise ValueError("placebo_columns names columns that no placebo replaces; name them in lea and say which placebo")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} name one seed twice")
         if self.hidden_size % self.n_heads:

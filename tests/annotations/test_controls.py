@@ -1,0 +1,102 @@
+"""Controls keep the size of the columns they replace and cut their tie to the step; other columns stay as they are."""
+
+import numpy as np
+import pytest
+
+from learec.annotations.annotate import annotate
+from learec.annotations.controls import random, replaced, shuffled
+from learec.annotations.table import Annotations, load_annotations
+from learec.annotations.text_environment import TextEnvironment
+from learec.config import AnnotationsConfig
+from learec.data.tfidf import tfidf_vectors
+
+ALL = ("state", "reward", "augmented")
+N = 200
+
+
+@pytest.fixture
+def annotations():
+    rng = np.random.default_rng(0)
+    annotated = np.arange(N) % 4 > 0
+    augmented = np.where(annotated[:, None] & (rng.random((N, 3)) < 0.7), rng.integers(1, 50, (N, 3)), 0)
+    return Annotations(
+        states=rng.normal(3.0, 2.0, (N, 4)).astype(np.float32),
+        rewards=np.where(annotated, rng.normal(size=N), 0).astype(np.float32),
+        augmented=augmented,
+        augmented_rewards=np.where(augmented > 0, rng.normal(size=(N, 3)), 0).astype(np.float32),
+        annotated=annotated,
+        item_vectors=np.zeros((50, 4), np.float32),
+        digest="d",
+    )
+
+
+def rows_of(array):
+    return sorted(map(tuple, np.atleast_2d(array.T).T.tolist()))
+
+
+def test_shuffling_all_columns_moves_whole_rows_among_annotated_steps(annotations):
+    placebo = shuffled(annotations, ALL, seed=1)
+    asked = annotations.annotated
+    for name in ("states", "rewards", "augmented", "augmented_rewards"):
+        mine, theirs = getattr(placebo, name), getattr(annotations, name)
+        assert rows_of(mine[asked]) == rows_of(theirs[asked])
+        np.testing.assert_array_equal(mine[~asked], theirs[~asked])
+    together = [(*row, reward) for row, reward in zip(annotations.states.tolist(), annotations.rewards.tolist(), strict=True)]
+    moved = [(*row, reward) for row, reward in zip(placebo.states.tolist(), placebo.rewards.tolist(), strict=True)]
+    assert sorted(moved) == sorted(together), "a step gets all columns from the same other step"
+    assert (placebo.rewards != annotations.rewards)[asked].mean() > 0.9
+
+
+@pytest.mark.parametrize("control", [shuffled, lambda a, columns, seed: random(a, columns, np.arange(1, 50), seed)])
+@pytest.mark.parametrize("column", ALL)
+def test_columns_that_are_not_named_stay(annotations, control, column):
+    placebo = control(annotations, (column,), 1)
+    arrays = {"state": ["states"], "reward": ["rewards", "augmented_rewards"], "augmented": ["augmented", "augmented_rewards"]}
+    for name in ("states", "rewards", "augmented", "augmented_rewards"):
+        same = np.array_equal(getattr(placebo, name), getattr(annotations, name))
+        assert same == (name not in arrays[column]), name
+    np.testing.assert_array_equal(placebo.augmented_rewards != 0, placebo.augmented > 0)
+
+
+def test_noise_has_the_columns_own_mean_and_spread_and_as_many_actions(annotations):
+    placebo, asked = random(annotations, ALL, np.arange(1, 50), seed=2), annotations.annotated
+    np.testing.assert_allclose(placebo.states[asked].mean(0), annotations.states[asked].mean(0), atol=0.7)
+    np.testing.assert_allclose(placebo.states[asked].std(0), annotations.states[asked].std(0), rtol=0.25)
+    np.testing.assert_array_equal(placebo.augmented > 0, annotations.augmented > 0)
+    assert set(np.unique(placebo.augmented)) <= set(range(50))
+    assert np.abs(np.corrcoef(placebo.rewards[asked], annotations.rewards[asked])[0, 1]) < 0.3
+
+
+def test_random_actions_are_items_of_training_steps(annotations):
+    placebo = random(annotations, ("augmented",), np.array([7, 9, 9]), seed=0)
+    assert set(np.unique(placebo.augmented)) == {0, 7, 9}
+
+
+def test_columns_of_other_annotations_take_the_place_of_the_named_ones(annotations):
+    other = shuffled(annotations, ALL, seed=3)
+    mixed = replaced(annotations, ("augmented",), other)
+    assert mixed.augmented is other.augmented
+    assert mixed.augmented_rewards is other.augmented_rewards
+    assert mixed.states is annotations.states
+
+
+def test_items_whose_words_agree_are_near_and_cold_items_change_nothing():
+    texts = ["red oak table", "oak table legs", "usb cable", "black usb cable", "", "unheard words"]
+    vectors = tfidf_vectors(texts, np.array([6]), size=3)
+    likeness = vectors @ vectors.T
+    assert likeness[1, 2] > 0.4 > 0.1 > abs(likeness[1, 3])
+    assert likeness[3, 4] > 0.4
+    assert not vectors[[0, 5, 6]].any(), "padding, no text, words that only a cold item has"
+    other = tfidf_vectors([*texts[:5], "oak usb"], np.array([6]), size=3)
+    np.testing.assert_allclose(np.abs(other[:6]), np.abs(vectors[:6]), atol=1e-6)
+    assert other[6].any(), "a cold item is placed by the words of the others"
+
+
+def test_an_environment_of_words_alone_annotates_a_log(small_log, tmp_path, quiet):
+    environment = TextEnvironment.of(small_log, decay=0.8)
+    annotate(AnnotationsConfig(), small_log, environment, "TF-IDF", tmp_path / "a", reporter=quiet)
+    found = load_annotations(tmp_path / "a")
+    assert found.annotated.any()
+    lengths = np.linalg.norm(found.states[found.annotated], axis=1)
+    assert np.all((lengths < 1e-6) | (np.abs(lengths - 1) < 1e-5))
+    assert (found.augmented > 0).any()
