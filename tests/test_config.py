@@ -71,7 +71,7 @@ WRONG = {
     ),
     "parts without a critic": (
         SMALL + '[agent]\nlea = ["state"]\n',
-        'agents.sasrec = lea state and reward reach the critic only; with objective supervised use lea = ["augmented"];',
+        'agents.sasrec = lea state and reward reach the critic only; with objective supervised use "augmented" and "items";',
     ),
     "compared but not there": (
         SMALL + '[evaluation]\ncompare = [["sasrek", "popularity"]]\n',

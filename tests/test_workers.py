@@ -49,6 +49,7 @@ def annotations_for(log):
         states=np.zeros((n, 4), np.float32),
         rewards=np.zeros(n, np.float32),
         augmented=np.where(some[:, None], actions, 0),
+        augmented_scores=np.zeros((n, 2), np.float32),
         augmented_rewards=np.zeros((n, 2), np.float32),
         annotated=some,
         item_vectors=np.zeros((log.catalog.n_items + 1, 4), np.float32),

@@ -50,6 +50,7 @@ def invented_annotations(log: Log) -> Annotations:
         states=rng.standard_normal((n, STATE_SIZE), dtype=np.float32),
         rewards=rng.standard_normal(n, dtype=np.float32),
         augmented=rng.choice(log.training.items, (n, N_AUGMENTED)).astype(np.int64),
+        augmented_scores=rng.standard_normal((n, N_AUGMENTED), dtype=np.float32),
         augmented_rewards=rng.standard_normal((n, N_AUGMENTED), dtype=np.float32),
         annotated=log.training.step_of > 0,
         item_vectors=np.zeros((log.catalog.n_items + 1, STATE_SIZE), dtype=np.float32),

@@ -34,13 +34,18 @@ def test_cross_entropy_is_the_mean_of_minus_log_probability():
 def test_augmented_cross_entropy_averages_over_actions_and_then_over_steps():
     # step 0: (ln 2 + ln 4) / 2, step 1: ln 2 alone
     actions = torch.tensor([[1, 2], [3, 0]])
-    value = augmented_cross_entropy(at(LOG_PROBS, actions), actions > 0)
+    value = augmented_cross_entropy(at(LOG_PROBS, actions), torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
     assert value.item() == pytest.approx(((LN2 + LN4) / 2 + LN2) / 2)
+
+
+def test_unequal_weights_make_soft_labels():
+    value = augmented_cross_entropy(at(LOG_PROBS, torch.tensor([[1, 2], [1, 3]])), torch.tensor([[0.75, 0.25], [0.5, 0.5]]))
+    assert value.item() == pytest.approx(((0.75 * LN2 + 0.25 * LN4) + (0.5 * LN4 + 0.5 * LN2)) / 2)
 
 
 def test_a_step_without_augmented_actions_counts_for_nothing():
     actions = torch.tensor([[1, 2], [0, 0]])
-    value = augmented_cross_entropy(at(LOG_PROBS, actions), actions > 0)
+    value = augmented_cross_entropy(at(LOG_PROBS, actions), torch.tensor([[0.5, 0.5], [0.0, 0.0]]))
     assert value.item() == pytest.approx((LN2 + LN4) / 2)
 
 
@@ -48,7 +53,7 @@ def test_without_any_augmented_action_the_loss_is_zero_and_its_gradient_finite()
     logits = torch.zeros(2, 4, requires_grad=True)
     mask = torch.tensor([-math.inf, 0.0, 0.0, 0.0])
     absent = torch.zeros(2, 3, dtype=torch.long)
-    loss = augmented_cross_entropy(at((logits + mask).log_softmax(-1), absent), absent > 0)
+    loss = augmented_cross_entropy(at((logits + mask).log_softmax(-1), absent), torch.zeros(2, 3))
     loss.backward()
     assert loss.item() == 0
     assert torch.isfinite(logits.grad).all()

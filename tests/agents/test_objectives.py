@@ -23,6 +23,7 @@ def steps(augmented=((2, 0), (0, 0))):
         next_actions=torch.tensor([3, 0]),
         popularity=torch.tensor([0.25, 2 / 3]),
         augmented=augmented,
+        augmented_weights=(augmented > 0) / (augmented > 0).sum(1, keepdim=True).clamp(min=1),
         augmented_rewards=torch.full(augmented.shape, 0.5),
     )
 
@@ -128,7 +129,7 @@ def test_negatives_are_never_the_logged_action_nor_padding_and_reach_every_other
 def test_columns_of_different_lengths_are_refused_with_their_shapes():
     with pytest.raises(ValueError, match="rewards"):
         ones = torch.ones(3)
-        Steps(ones, torch.ones(3, 1), ones, ones, ones, torch.ones(3, 0), torch.ones(3, 0))
+        Steps(ones, torch.ones(3, 1), ones, ones, ones, *[torch.ones(3, 0)] * 3)
 
 
 def test_the_config_chooses_the_objective():

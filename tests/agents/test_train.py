@@ -30,6 +30,7 @@ def annotations_for(sessions, n_items=5, k=2):
         states=rng.normal(size=(n, 4)).astype(np.float32),
         rewards=rng.normal(size=n).astype(np.float32),
         augmented=np.where(annotated[:, None], rng.integers(1, n_items + 1, (n, k)), 0),
+        augmented_scores=rng.normal(size=(n, k)).astype(np.float32),
         augmented_rewards=rng.normal(size=(n, k)).astype(np.float32),
         annotated=annotated,
         item_vectors=np.zeros((n_items + 1, 4), np.float32),

@@ -111,7 +111,8 @@ def test_the_best_scored_items_are_proposed_best_first(small_log):
     def by_number(steps):
         return np.tile(np.arange(n_items + 1, dtype=np.float32), (len(steps), 1))
 
-    proposed = propose(by_number, training, 3, np.array([], dtype=np.int64))
+    proposed, scores = propose(by_number, training, 3, np.array([], dtype=np.int64))
     step = int(np.flatnonzero(training.step_of == 2)[0])
     seen = training.items[training.offsets[training.session_of[step]] : step + 1]
     assert proposed[step].tolist() == [item for item in range(n_items, 0, -1) if item not in seen][:3]
+    assert scores[step].tolist() == proposed[step].tolist(), "by_number scores an item by its number"

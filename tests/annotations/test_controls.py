@@ -8,9 +8,10 @@ from learec.annotations.controls import random, replaced, shuffled
 from learec.annotations.table import Annotations, load_annotations
 from learec.annotations.text_environment import TextEnvironment
 from learec.config import AnnotationsConfig
+from learec.data.neighbours import unit_rows
 from learec.data.tfidf import tfidf_vectors
 
-ALL = ("state", "reward", "augmented")
+ALL = ("state", "reward", "augmented", "items")
 N = 200
 
 
@@ -23,9 +24,10 @@ def annotations():
         states=rng.normal(3.0, 2.0, (N, 4)).astype(np.float32),
         rewards=np.where(annotated, rng.normal(size=N), 0).astype(np.float32),
         augmented=augmented,
+        augmented_scores=np.where(augmented > 0, rng.normal(size=(N, 3)), 0).astype(np.float32),
         augmented_rewards=np.where(augmented > 0, rng.normal(size=(N, 3)), 0).astype(np.float32),
         annotated=annotated,
-        item_vectors=np.zeros((50, 4), np.float32),
+        item_vectors=unit_rows(np.vstack([np.zeros(4), rng.normal(size=(49, 4))])),
         digest="d",
     )
 
@@ -47,12 +49,18 @@ def test_shuffling_all_columns_moves_whole_rows_among_annotated_steps(annotation
     assert (placebo.rewards != annotations.rewards)[asked].mean() > 0.9
 
 
-@pytest.mark.parametrize("control", [shuffled, lambda a, columns, seed: random(a, columns, np.arange(1, 50), seed)])
+@pytest.mark.parametrize("kind", ["shuffled", "random"])
 @pytest.mark.parametrize("column", ALL)
-def test_columns_that_are_not_named_stay(annotations, control, column):
-    placebo = control(annotations, (column,), 1)
-    arrays = {"state": ["states"], "reward": ["rewards", "augmented_rewards"], "augmented": ["augmented", "augmented_rewards"]}
-    for name in ("states", "rewards", "augmented", "augmented_rewards"):
+def test_columns_that_are_not_named_stay(annotations, kind, column):
+    named = {"columns": (column,), "seed": 1}
+    placebo = shuffled(annotations, **named) if kind == "shuffled" else random(annotations, items=np.arange(1, 50), **named)
+    arrays = {
+        "state": ["states"],
+        "reward": ["rewards", "augmented_rewards"],
+        "augmented": ["augmented", "augmented_rewards", *(["augmented_scores"] if kind == "shuffled" else [])],
+        "items": ["item_vectors"],
+    }
+    for name in ("states", "rewards", "augmented", "augmented_scores", "augmented_rewards", "item_vectors"):
         same = np.array_equal(getattr(placebo, name), getattr(annotations, name))
         assert same == (name not in arrays[column]), name
     np.testing.assert_array_equal(placebo.augmented_rewards != 0, placebo.augmented > 0)

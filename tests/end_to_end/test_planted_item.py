@@ -112,7 +112,7 @@ def test_the_environment_is_the_same_bytes(two_runs, name):
     assert first == second
 
 
-@pytest.mark.parametrize("name", ["states", "rewards", "augmented", "augmented_rewards", "annotated"])
+@pytest.mark.parametrize("name", ["states", "rewards", "augmented", "augmented_scores", "augmented_rewards", "annotated"])
 def test_annotations_are_the_same_bytes_and_never_propose_it(two_runs, name):
     first, second = ((folder / f"annotations/{name}.npy").read_bytes() for folder in two_runs)
     assert first == second

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from learec.agents.item_product import best_items
+from learec.agents.items import bake, computed_once, put_tokens_beneath, unit
 from learec.artifacts import Manifest, check_files, read_manifest
 from learec.config import AgentConfig
 from learec.data.log import Floats, Ints
@@ -25,8 +26,12 @@ class Agent(nn.Module):
     that the actor can serve without a language model.
     """
 
-    def __init__(self, config: AgentConfig, n_items: int, state_size: int, cold_items: Tensor | None = None) -> None:
+    def __init__(
+        self, config: AgentConfig, n_items: int, state_size: int, cold_items: Tensor | None = None, tokens: Tensor | None = None
+    ) -> None:
         """state_size 0: the critic reads no state of the environment. Without an RL objective there is no critic.
+
+        tokens (N + 1, W) go beneath the item embeddings until `bake`.
 
         cold_items are those that no training step has: they enter no loss, no maximum and no ranking, so that nothing
         of the held-out parts, not even that an item exists, reaches what is learnt.
@@ -39,10 +44,12 @@ class Agent(nn.Module):
         self.cold_items = nn.Buffer(torch.zeros(0, dtype=torch.long) if cold_items is None else cold_items)
         self.actor = None if config.tied else nn.Embedding(n_items + 1, config.hidden_size)
         self.actor_bias = nn.Parameter(torch.zeros(n_items + 1))
+        items = self.item_embedding
         with torch.no_grad():
-            self.encoder.get_parameter("items.weight")[self.cold_items] = 0  # in a history they say nothing
-        if self.is_sparse:
-            self.encoder.items.sparse = True  # type: ignore[union-attr]
+            items.weight[self.cold_items] = 0  # in a history they say nothing
+        items.sparse = self.is_sparse
+        if tokens is not None:
+            put_tokens_beneath(items, tokens.index_fill(0, self.cold_items, 0.0))
         has_critic = config.objective != "supervised"
         self.critic = nn.Linear(config.hidden_size, n_items + 1) if has_critic else None
         self.state_projection = nn.Linear(state_size, config.hidden_size) if has_critic and state_size else None
@@ -54,14 +61,15 @@ class Agent(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Actor: (M, H) -> (M, N + 1). Padding and cold items are impossible."""
-        return torch.addmm(self.possible(self.actor_bias), hidden, self.actor_table.T)
+        return torch.addmm(self.possible(self.actor_bias), self.query(hidden), self.actor_table.T)
 
     def logits_at(self, hidden: Tensor, items: Tensor) -> Tensor:
         """Actor's logits of some items alone: hidden (M, H), items (C,) for all rows -> (M, C), or (M, K) -> (M, K)."""
         rows, bias = functional.embedding(items, self.actor_table, sparse=self.is_sparse), self.actor_bias[items]
+        query = self.query(hidden)
         if items.dim() == 1:
-            return torch.addmm(bias, hidden, rows.T)
-        return torch.bmm(rows, hidden[:, :, None])[:, :, 0] + bias
+            return torch.addmm(bias, query, rows.T)
+        return torch.bmm(rows, query[:, :, None])[:, :, 0] + bias
 
     def critic_input(self, hidden: Tensor, states: Tensor | None) -> Tensor:
         """Hidden (M, H) with the environment's states (M, W) added, if the critic reads them."""
@@ -85,9 +93,21 @@ class Agent(nn.Module):
         return (chosen + critic.bias[actions.view(len(actions), -1)]).view(actions.shape)
 
     @property
+    def item_embedding(self) -> nn.Embedding:
+        """The encoder's."""
+        items = self.encoder.get_submodule("items")
+        assert isinstance(items, nn.Embedding)  # noqa: S101  (for types: every encoder has it)
+        return items
+
+    def query(self, hidden: Tensor) -> Tensor:
+        """What the actor multiplies item rows with, (M, H): hidden, or of its direction `cosine_scale` times."""
+        return hidden if self.config.cosine_scale is None else self.config.cosine_scale * unit(hidden)
+
+    @property
     def actor_table(self) -> Tensor:
-        """Item rows that the actor multiplies with, (N + 1, H)."""
-        return self.encoder.get_parameter("items.weight") if self.actor is None else self.actor.weight
+        """Item rows that the actor multiplies with, (N + 1, H); of unit length under a cosine softmax."""
+        table = self.item_embedding.weight if self.actor is None else self.actor.weight
+        return table if self.config.cosine_scale is None else unit(table)
 
     @property
     def is_sparse(self) -> bool:
@@ -96,7 +116,7 @@ class Agent(nn.Module):
 
     def tables(self) -> list[Tensor]:
         """The parameters with a row per item and hidden unit."""
-        found: list[Tensor] = [self.encoder.get_parameter("items.weight")]
+        found: list[Tensor] = [self.item_embedding.weight]
         found += [] if self.actor is None else [self.actor.weight]
         return found + ([] if self.critic is None else [self.critic.weight])
 
@@ -116,9 +136,14 @@ class Agent(nn.Module):
         kept, lengths = newest(histories, lengths, self.config.max_length)
         items = torch.as_tensor(kept, device=self.actor_bias.device)
         last = torch.as_tensor(lengths - 1, device=items.device).clamp(min=0)
-        hidden = self(items)[torch.arange(len(items), device=items.device), last]
-        scores: Floats = self.logits(hidden).cpu().numpy()
+        with computed_once():
+            hidden = self(items)[torch.arange(len(items), device=items.device), last]
+            scores: Floats = self.logits(hidden).cpu().numpy()
         return scores
+
+    def bake(self) -> None:
+        """Make what was computed from item tokens part of the weights."""
+        bake(self.item_embedding)
 
 
 def newest(histories: Ints, lengths: Ints, max_length: int) -> tuple[Ints, Ints]:

@@ -29,6 +29,7 @@ class Steps:
     next_actions: Tensor  # (M,) what was really chosen next; 0 on a terminal step
     popularity: Tensor  # (M,) share of the training events that the action's item has
     augmented: Tensor  # (M, K) further positive actions, 0 for none; K is 0 without annotations
+    augmented_weights: Tensor  # (M, K) shares of a step's label among them, 0 for none; sums to 1 where there is any
     augmented_rewards: Tensor  # (M, K)
 
     def __post_init__(self) -> None:
@@ -37,7 +38,7 @@ class Steps:
         shapes = {name: tuple(getattr(self, name).shape) for name in ("rewards", "terminal", "next_actions", "popularity")}
         if (
             any(shape != (m,) for shape in shapes.values())
-            or self.augmented.shape != self.augmented_rewards.shape
+            or not self.augmented.shape == self.augmented_rewards.shape == self.augmented_weights.shape
             or len(self.augmented) != m
         ):
             raise ValueError(f"Steps of {m} actions with {shapes}, augmented {tuple(self.augmented.shape)}")
@@ -84,6 +85,7 @@ class Batches:
         self.usable = usable
         self.has_next = config.objective != "supervised"  # the supervised loss asks for no state after the last action
         self.rewards, self.augmented, self.augmented_rewards = _columns(training, annotations, config)
+        self.augmented_weights = _weights(self.augmented, annotations, config.label_temperature)
         self.popularity = (np.bincount(training.items) / training.n_steps).astype(np.float32)
         self.states = annotations.states if annotations is not None and "state" in config.lea else None
 
@@ -148,6 +150,7 @@ class Batches:
                 next_actions=tensor(np.where(terminal, 0, self.training.items[following]).astype(np.int64)),
                 popularity=tensor(self.popularity[self.training.items[action]]),
                 augmented=tensor(self.augmented[action].astype(np.int64)),
+                augmented_weights=tensor(self.augmented_weights[action]),
                 augmented_rewards=tensor(self.augmented_rewards[action]),
             ),
         )
@@ -173,3 +176,13 @@ def _columns(training: Sessions, annotations: Annotations | None, config: AgentC
         mixed = (1 - mix) * rewards + mix * expit(annotations.rewards)
         rewards = np.where(annotations.annotated, mixed, rewards).astype(np.float32)
     return rewards, augmented, augmented_rewards
+
+
+def _weights(augmented: Ints, annotations: Annotations | None, temperature: float | None) -> Floats:
+    """Shares (E, K) of the augmented actions in a step's label: equal, or softmax(their source's score / temperature)."""
+    present = augmented > 0
+    if annotations is None or temperature is None or not augmented.shape[1]:
+        return (present / np.maximum(present.sum(1, keepdims=True), 1)).astype(np.float32)
+    scores = np.where(present, np.asarray(annotations.augmented_scores) / temperature, -1e30)
+    shares = np.where(present, np.exp(scores - scores.max(1, keepdims=True)), 0)
+    return (shares / np.maximum(shares.sum(1, keepdims=True), 1e-30)).astype(np.float32)

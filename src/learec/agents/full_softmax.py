@@ -14,7 +14,8 @@ class FullActor:
         """Hidden (M, H). The scratch is taken until the backward pass."""
         self.agent, self.hidden = agent, hidden
         if hidden.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-            log_sums = LogSumExp.apply(hidden, agent.actor_table, agent.possible(agent.actor_bias), scratch)  # type: ignore[no-untyped-call]
+            query, bias = agent.query(hidden), agent.possible(agent.actor_bias)
+            log_sums = LogSumExp.apply(query, agent.actor_table, bias, scratch)  # type: ignore[no-untyped-call]
         else:
             log_sums = agent.logits(hidden).float().logsumexp(1)  # in bfloat16 a sum over many items loses its tail
         self.log_sums: Tensor = log_sums

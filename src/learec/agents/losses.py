@@ -18,16 +18,15 @@ def weighted_cross_entropy(log_prob: Tensor, weights: Tensor) -> Tensor:
     return -(weights.detach() * log_prob).mean()
 
 
-def augmented_cross_entropy(log_prob: Tensor, present: Tensor) -> Tensor:
-    """-mean_k log p(a_k | s), mean over the steps that have augmented actions; both (M, K).
+def augmented_cross_entropy(log_prob: Tensor, weights: Tensor) -> Tensor:
+    """-sum_k w_k log p(a_k | s), mean over the steps that have augmented actions; both (M, K), 0 is the weight of none.
 
-    LEA: positive actions named by the environment join the supervised part. Equal weights are our reading.
+    LEA: positive actions named by the environment join the supervised part. Equal weights are our reading of the paper; others
+    make them soft labels.
     """
-    counts = present.sum(1)
-    # Selected, not multiplied: an absent action has log probability -inf, and -inf * 0 is no number.
-    chosen = torch.where(present, log_prob, torch.zeros_like(log_prob))
-    per_step = -chosen.sum(1) / counts.clamp(min=1)
-    return per_step.sum() / (counts > 0).sum().clamp(min=1)
+    # Selected, not multiplied: an absent action may have log probability -inf, and -inf * 0 is no number.
+    per_step = -torch.where(weights > 0, weights * log_prob, torch.zeros_like(log_prob)).sum(1)
+    return per_step.sum() / (weights > 0).any(1).sum().clamp(min=1)
 
 
 def double_q_target(rewards: Tensor, next_values: Tensor, terminal: Tensor, gamma: float) -> Tensor:

@@ -179,7 +179,7 @@ class LEA:
     def __call__(self, outputs: Outputs, steps: Steps) -> Losses:
         """The base's losses, and the weighted losses of augmented actions."""
         losses, present = self.base(outputs, steps), steps.augmented > 0
-        losses["augmented_ce"] = self.weight * augmented_cross_entropy(outputs.log_prob(steps.augmented), present)
+        losses["augmented_ce"] = self.weight * augmented_cross_entropy(outputs.log_prob(steps.augmented), steps.augmented_weights)
         if outputs.values is not None:
             shape = steps.augmented.shape
             following, terminal = outputs.values.next[:, None].expand(shape), steps.terminal[:, None].expand(shape)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from learec.agents.agent import Agent, save_agent
 from learec.agents.batches import Batch, Batches, Steps
 from learec.agents.full_softmax import FullActor
 from learec.agents.item_product import Scratch
+from learec.agents.items import computed_once
 from learec.agents.objectives import Choose, Losses, Outputs, Values, draw_negatives, objective_for
 from learec.agents.sampled import ItemSampler, RecentBest, SampledActor
 from learec.annotations.controls import random, replaced, shuffled
@@ -65,11 +67,11 @@ def train(
         annotations = _with_placebo(entry, annotations, log)
     batches = Batches(log.training, annotations, config, workers.device)
     torch.manual_seed(derived_seed("agent", seed))
-    agents = _agents(config, log, batches.state_size, workers.device)
+    agents = _agents(config, log, batches.state_size, annotations, workers.device)
     learner = Learner(agents, ItemSampler(log.training.items, config.n_sampled, workers.device))
 
     def losses(batch: Batch) -> Losses:
-        with workers.autocast(config.precision):
+        with workers.autocast(config.precision), computed_once():
             return learner.losses(batch)
 
     task = Task(
@@ -89,6 +91,7 @@ def train(
     with workers.building(folder, request, notes) as partial, workers.logging(entry.column, settings) as told:
         curves = fit(task, plan, folder=partial, reporter=reporter, description=description, workers=workers, log=told)
         notes["curves"] = asdict(curves)
+        learner.agent.bake()
         if workers.is_main:
             save_agent(learner.agent, partial)
     return notes
@@ -134,6 +137,11 @@ def share(batch: Batch, process: int, n: int) -> tuple[Batch, Callable[[str], fl
 
 def _check_dense(entry: AgentEntry, n_items: int, workers: Workers) -> None:
     limit = entry.config.full_softmax_items
+    if "items" in entry.config.lea and n_items > limit:
+        raise ConfigError(
+            f"agent {entry.name}: lea names items, which computes all item embeddings at every step, and {n_items:,} items are "
+            f"more than full_softmax_items = {limit:,}; drop it from lea"
+        )
     if workers.n > 1 and n_items > limit:
         raise ConfigError(
             f"agent {entry.name}: {n_items:,} items are more than full_softmax_items = {limit:,}, and so large a catalog is "
@@ -141,11 +149,13 @@ def _check_dense(entry: AgentEntry, n_items: int, workers: Workers) -> None:
         )
 
 
-def _agents(config: AgentConfig, log: Log, state_size: int, device: str) -> list[Agent]:
+def _agents(config: AgentConfig, log: Log, state_size: int, annotations: Annotations | None, device: str) -> list[Agent]:
     """The agent, and the second copy that published double Q-learning swaps it with."""
     n = 2 if config.double_q == "copies" and config.objective != "supervised" else 1
-    cold = torch.as_tensor(log.cold_items)
-    return [Agent(config, log.catalog.n_items, state_size, cold).to(device) for _ in range(n)]
+    cold, tokens = torch.as_tensor(log.cold_items), None
+    if "items" in config.lea and annotations is not None:
+        tokens = torch.tensor(np.asarray(annotations.item_vectors))
+    return [Agent(config, log.catalog.n_items, state_size, cold, tokens).to(device) for _ in range(n)]
 
 
 class Learner:

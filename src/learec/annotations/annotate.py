@@ -54,8 +54,10 @@ def annotate(
                 steps = np.arange(training.offsets[sessions[0]], training.offsets[sessions[-1] + 1])
                 if not path.exists():
                     shard = _slice(training, sessions)
-                    candidates = _candidates(config, scores, log, shard, steps, environment)
-                    _write_shard(path, candidates, *environment.annotate(shard, candidates))
+                    candidates, their_scores = _candidates(config, scores, log, shard, steps, environment)
+                    states, rewards, candidate_rewards = environment.annotate(shard, candidates)
+                    floats = {"states": states, "rewards": rewards, "candidate_rewards": candidate_rewards}
+                    _write_shard(path, candidates, {**floats, "candidate_scores": their_scores})
                 advance(len(steps))
         columns = _columns(partial / SCRATCH, len(shards), training, config)
         notes.update(_notes(columns, training))
@@ -75,8 +77,10 @@ def _slice(training: Sessions, sessions: Ints) -> Sessions:
     return Sessions(offsets, training.items[first:last], training.events[first:last], training.rewards[first:last])
 
 
-def _candidates(config: AnnotationsConfig, scores: Any, log: Log, shard: Sessions, steps: Ints, environment: Environment) -> Ints:
-    """Proposals for a shard's steps, among the items of training steps."""
+def _candidates(
+    config: AnnotationsConfig, scores: Any, log: Log, shard: Sessions, steps: Ints, environment: Environment
+) -> tuple[Ints, Floats]:
+    """Proposals for a shard's steps and their scores, among the items of training steps."""
     if scores is None:
         none = np.zeros((shard.n_steps, 0), dtype=np.int32)
         states, _, _ = environment.annotate(shard, none)
@@ -84,14 +88,14 @@ def _candidates(config: AnnotationsConfig, scores: Any, log: Log, shard: Session
     return propose(lambda block: scores(steps[block]), shard, config.n_augmented, log.cold_items)
 
 
-def _write_shard(path: Path, candidates: Ints, states: Floats, rewards: Floats, candidate_rewards: Floats) -> None:
-    if not (np.isfinite(rewards).all() and np.isfinite(candidate_rewards).all() and np.isfinite(states).all()):
+def _write_shard(path: Path, candidates: Ints, floats: dict[str, Floats]) -> None:
+    if not all(np.isfinite(column).all() for column in floats.values()):
         raise LearecError(
             f"{path}: the environment gave a state or reward that is not a finite number; "
             'use dtype = "float32" in [environment] and run adapt again'
         )
     buffer = BytesIO()
-    np.savez(buffer, candidates=candidates, states=states, rewards=rewards, candidate_rewards=candidate_rewards)
+    np.savez(buffer, allow_pickle=False, candidates=candidates, **floats)
     write_bytes(path, buffer.getvalue())
 
 
@@ -118,6 +122,7 @@ def _columns(folder: Path, n_shards: int, training: Sessions, config: Annotation
         "states": raw["states"],
         "rewards": rewards,
         "augmented": np.where(kept, raw["candidates"], 0),
+        "augmented_scores": np.where(kept, raw["candidate_scores"], 0),
         "augmented_rewards": np.where(kept, theirs, 0).astype(np.float32),
         "annotated": annotated,
         "proposed_rewards": theirs,

@@ -28,24 +28,25 @@ def candidate_scores(config: AnnotationsConfig, training: Sessions, item_vectors
     return lambda steps: source.scores(*training.histories(steps, LONGEST))
 
 
-def propose(scores: Scores, training: Sessions, n_candidates: int, cold_items: Ints) -> Ints:
-    """The best-scored items per step, best first, (E, K); 0 where a step has no history.
+def propose(scores: Scores, training: Sessions, n_candidates: int, cold_items: Ints) -> tuple[Ints, Floats]:
+    """The best-scored items per step, best first, and their scores, both (E, K); 0 where a step has no history.
 
     The step's own item, the items before it and cold items are no candidates; with fewer other items than K there are
     zeros.
     """
     chosen = np.zeros((training.n_steps, n_candidates), dtype=np.int32)
+    values = np.zeros((training.n_steps, n_candidates), dtype=np.float32)
     steps = np.flatnonzero(training.step_of > 0)
     sizes = np.maximum(training.step_of[steps], BLOCK_SEEN // BLOCK)
     for places in batches_by_budget(sizes, np.arange(len(steps)), BLOCK_SEEN):
         block = steps[places]
         allowed = scores(block).copy()
         allowed[:, cold_items] = -np.inf
-        chosen[block] = _best(allowed, training, block, n_candidates)
-    return chosen
+        chosen[block], values[block] = _best(allowed, training, block, n_candidates)
+    return chosen, values
 
 
-def _best(scores: Floats, training: Sessions, steps: Ints, n_candidates: int) -> Ints:
+def _best(scores: Floats, training: Sessions, steps: Ints, n_candidates: int) -> tuple[Ints, Floats]:
     scores[training.seen(steps)] = -np.inf
     np.put_along_axis(scores, training.items[steps].astype(np.int64)[:, None], -np.inf, axis=1)
     scores[:, 0] = -np.inf
@@ -54,6 +55,8 @@ def _best(scores: Floats, training: Sessions, steps: Ints, n_candidates: int) ->
     value = np.take_along_axis(scores, best, axis=1)
     order = np.argsort(-value, axis=1, kind="stable")
     best, value = np.take_along_axis(best, order, axis=1), np.take_along_axis(value, order, axis=1)
-    out = np.zeros((len(steps), n_candidates), dtype=np.int32)
-    out[:, :k] = np.where(np.isneginf(value), 0, best)
-    return out
+    chosen = np.zeros((len(steps), n_candidates), dtype=np.int32)
+    values = np.zeros((len(steps), n_candidates), dtype=np.float32)
+    chosen[:, :k] = np.where(np.isneginf(value), 0, best)
+    values[:, :k] = np.where(np.isneginf(value), 0, value)
+    return chosen, values

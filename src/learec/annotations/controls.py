@@ -12,15 +12,21 @@ import numpy as np
 
 from learec.annotations.table import Annotations
 from learec.data.log import Bools, Floats, Ints
+from learec.data.neighbours import unit_rows
+
+# Arrays with a row per step that a column stands for; "items" has one per item.
+BY_STEP = {"state": ("states",), "reward": ("rewards",), "augmented": ("augmented", "augmented_scores", "augmented_rewards")}
 
 
 def shuffled(annotations: Annotations, columns: Collection[str], seed: int) -> Annotations:
-    """Every annotated step gets the named columns (state, reward, augmented) of another one, the same for all columns."""
+    """Every annotated step gets the named columns of another one, the same for all columns; items swap their tokens."""
     rng = np.random.default_rng(seed)
     rows = np.flatnonzero(annotations.annotated)
     other = np.arange(len(annotations.rewards))
     other[rows] = rng.permutation(rows)
     placebo = replace(annotations, **{name: getattr(annotations, name)[other] for name in _arrays_of(columns)})
+    if "items" in columns:
+        placebo = replace(placebo, item_vectors=_items_permuted(annotations.item_vectors, rng))
     return _rewards_redrawn(placebo, rng) if "reward" in columns and "augmented" not in columns else placebo
 
 
@@ -33,6 +39,9 @@ def random(annotations: Annotations, columns: Collection[str], items: Ints, seed
         placebo = replace(placebo, augmented=np.where(annotations.augmented > 0, drawn, 0))
     if "state" in columns:
         placebo = replace(placebo, states=_noise_like(annotations.states, asked, rng))
+    if "items" in columns:
+        known = np.asarray(annotations.item_vectors.any(1))
+        placebo = replace(placebo, item_vectors=unit_rows(_noise_like(annotations.item_vectors, known, rng)))
     if "reward" in columns:
         placebo = replace(placebo, rewards=_noise_like(annotations.rewards, asked, rng))
     return _rewards_redrawn(placebo, rng) if {"reward", "augmented"} & set(columns) else placebo
@@ -40,12 +49,20 @@ def random(annotations: Annotations, columns: Collection[str], items: Ints, seed
 
 def replaced(annotations: Annotations, columns: Collection[str], other: Annotations) -> Annotations:
     """The named columns of other annotations of the same steps; an action keeps the rewards of those who proposed it."""
-    return replace(annotations, **{name: getattr(other, name) for name in _arrays_of(columns)})
+    vectors = other.item_vectors if "items" in columns else annotations.item_vectors
+    return replace(annotations, item_vectors=vectors, **{name: getattr(other, name) for name in _arrays_of(columns)})
 
 
 def _arrays_of(columns: Collection[str]) -> list[str]:
-    arrays = {"state": ["states"], "reward": ["rewards"], "augmented": ["augmented", "augmented_rewards"]}
-    return [name for column in columns for name in arrays[column]]
+    return [name for column in columns for name in BY_STEP.get(column, ())]
+
+
+def _items_permuted(vectors: Floats, rng: np.random.Generator) -> Floats:
+    """Every item with a vector gets that of another one."""
+    known = np.flatnonzero(vectors.any(1))
+    permuted = np.array(vectors)
+    permuted[known] = vectors[rng.permutation(known)]
+    return permuted
 
 
 def _noise_like(column: Floats, asked: Bools, rng: np.random.Generator) -> Floats:

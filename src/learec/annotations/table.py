@@ -7,7 +7,7 @@ from learec.artifacts import check_files, load_array, read_manifest
 from learec.data.log import Bools, Floats, Ints
 
 MAKE_WITH = "learec annotate RECIPE"
-COLUMNS = ("states", "rewards", "augmented", "augmented_rewards", "annotated")
+COLUMNS = ("states", "rewards", "augmented", "augmented_scores", "augmented_rewards", "annotated")
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Annotations:
     states: Floats  # (E, W) state in which the step's item was chosen
     rewards: Floats  # (E,) of the step's item, standardised over the annotated steps
     augmented: Ints  # (E, K) item numbers of further positive actions, 0 for none
+    augmented_scores: Floats  # (E, K) by which their source proposed them (of the rule, a logarithm); 0 for none
     augmented_rewards: Floats  # (E, K) on the scale of `rewards`
     annotated: Bools  # (E,) false where a step has no history to be judged in
     item_vectors: Floats  # (N + 1, W) whitened item tokens of unit length

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from learec.config.records import Count, Positive, Record, Share, first_message
 from learec.errors import ConfigError
 
-LeaColumn = Literal["state", "reward", "augmented"]
+LeaColumn = Literal["state", "reward", "augmented", "items"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     # The defaults below: tied embeddings, full or sampled softmax, dropout and patience tuned on validation.
@@ -35,7 +35,9 @@ class AgentConfig(Record):
     objective: Literal["supervised", "sqn", "sac", "snqn", "sa2c", "eval"] = Field(
         "supervised", description="agents/objectives.py has the equations; eval is the control without a maximum"
     )
-    lea: tuple[LeaColumn, ...] = Field((), description="annotation columns used: state, reward, augmented")
+    lea: tuple[LeaColumn, ...] = Field(
+        (), description="annotation columns used: state, reward, augmented, items (tokens beneath the item embeddings)"
+    )
     placebo: Literal["shuffled", "random", "text"] | None = Field(
         None, description="a control of the same size in place of the columns (annotations/controls.py); true is shuffled"
     )
@@ -54,6 +56,9 @@ class AgentConfig(Record):
         "float32", description="of matrix products in training; weights, softmax and ranking stay float32"
     )
     tied: bool = Field(True, description="the actor multiplies with the encoder's item embeddings, or has a table of its own")
+    cosine_scale: Positive | None = Field(
+        None, description="logits are so many times the cosine of hidden and item; by default their product"
+    )
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     epochs: Count = 200
@@ -75,6 +80,10 @@ class AgentConfig(Record):
     n_recent_best: Count = Field(2048, description="and items that were lately a maximum and are candidates for the next ones")
     reward_mix: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="LE reward against the event's own reward")
     augmented_weight: Positive = Field(1.0, description="weight of the losses on augmented actions")
+    label_temperature: Positive | None = Field(
+        None,
+        description="augmented actions of a step share their weight as their source's scores say at this; by default equally",
+    )
 
     @property
     def stride(self) -> int:
@@ -99,8 +108,8 @@ class AgentConfig(Record):
 
     @model_validator(mode="after")
     def _parts_have_a_use(self) -> "AgentConfig":
-        if self.objective == "supervised" and set(self.lea) - {"augmented"}:
-            raise ValueError('lea state and reward reach the critic only; with objective supervised use lea = ["augmented"]')
+        if self.objective == "supervised" and set(self.lea) - {"augmented", "items"}:
+            raise ValueError('lea state and reward reach the critic only; with objective supervised use "augmented" and "items"')
         if self.placebo and not self.lea:
             raise ValueError("placebo replaces the columns that lea names, and lea is empty; name them or drop placebo")
         if set(self.placebo_columns) - set(self.lea if self.placebo else ()):
