@@ -21,11 +21,13 @@ from learec.data.log import Log, load_log
 from learec.data.windows import Windows
 from learec.environment.adapt import split_users
 from learec.environment.environment import Environment
-from learec.environment.item_tokens import Texts, make_item_tokens, whitened
+from learec.environment.item_tokens import make_item_tokens
 from learec.environment.llm import LLM, load_llm
 from learec.environment.pairs import NegativeSampler, pair_batches
 from learec.environment.reward_model import RewardModel, reward_loss
 from learec.environment.state_model import StateModel, state_loss
+from learec.environment.texts import Texts
+from learec.environment.whitening import whitened
 from learec.evaluation.evaluate import mean_metrics
 from learec.progress import Reporter
 
@@ -123,8 +125,8 @@ def token_variants(llm: LLM, log: Log, config: EnvironmentConfig) -> tuple[dict[
     ids = llm.token_ids(log.catalog.table["text"].to_list(), config.max_text_tokens)
     raw = torch.stack([torch.zeros(llm.embeddings.shape[1]), *(llm.embeddings[text].float().mean(0) for text in ids)])
     raw *= llm.embeddings.norm(dim=1).mean() / raw[1:].norm(dim=1).mean()
-    centred, texts = make_item_tokens(llm, log, config, 0, Path(), Reporter())
-    return {"raw": raw, "centred": centred}, texts
+    made = make_item_tokens(llm, log, config, 0, Path(), Reporter())
+    return {"raw": raw, "centred": made.tokens}, made.texts
 
 
 def main() -> None:

@@ -1,11 +1,11 @@
 """The straight line: which stage makes which folder from which others, when it is up to date, and how a run walks it.
 
-simulate -> raw/ (only for a simulated log)
+simulate -> raw/ and truth/ (only for a simulated log); evaluate alone reads truth/
 prepare  -> log/           from the raw log and the item table
 adapt    -> environment/   from log/
 annotate -> annotations/   from log/ and environment/ (text-annotations/ from log/ alone, if an agent has placebo = "text")
 train    -> agents/NAME/seed-S/   from log/ and, where the agent reads them, annotations/
-evaluate -> results/       from log/, annotations/ and all agents
+evaluate -> results/       from log/, annotations/ and all agents; of a simulated log also from truth/
 report   -> report/        from results/ and what every stage noted
 
 A stage imports what it needs when it runs, so that `learec --help` is quick and serving needs no language model library.
@@ -41,22 +41,27 @@ from learec.run import (
 
 
 def simulate_stage(run: Run) -> bool:
-    """Write the simulated log, if the recipe asks for one."""
+    """Write the simulated log and the truth behind it, if the recipe asks for one."""
     if run.recipe.simulate is None:
         return False
     import numpy as np
 
     from learec.data.simulate import simulate
+    from learec.data.truth import save_truth
 
-    folder, config = run.folder("raw"), run.recipe.simulate
-    request = request_for("raw", config, {}, seed=run.recipe.seed)
-    if _up_to_date(run, folder, request, "simulate"):
+    wanted = {name: request_for(name, run.recipe.simulate, {}, seed=run.recipe.seed) for name in ("raw", "truth")}
+    has_raw = _up_to_date(run, run.folder("raw"), wanted["raw"], "simulate")
+    finish_interrupted(run.folder("truth"))
+    if has_raw and is_current(run.folder("truth"), wanted["truth"]):
         return False
-    with building(folder, request, {}) as partial:
-        made = simulate(config, run.recipe.seed)
-        made.events.write_parquet(partial / "interactions.parquet")
-        made.items.write_parquet(partial / "items.parquet")
-        np.save(partial / "preferences.npy", made.preferences, allow_pickle=False)
+    made = simulate(run.recipe.simulate, run.recipe.seed)
+    if not has_raw:
+        with building(run.folder("raw"), wanted["raw"], {}) as partial:
+            made.events.write_parquet(partial / "interactions.parquet")
+            made.items.write_parquet(partial / "items.parquet")
+            np.save(partial / "preferences.npy", made.preferences, allow_pickle=False)
+    with building(run.folder("truth"), wanted["truth"], {}) as partial:
+        save_truth(made.truth, partial)
     return True
 
 
@@ -222,8 +227,22 @@ def evaluate_stage(run: Run) -> bool:
         return False
     log = open_log(run)
     annotations = load_annotations(run.folder("annotations")) if "annotations" in request.parents else None
-    evaluate(request, log, annotations, _contestants(run, log, annotations), folder, reporter=run.reporter)
+    contestants = _contestants(run, log, annotations)
+    evaluate(request, log, annotations, contestants, folder, reporter=run.reporter, known=_known(run, log, request))
     return True
+
+
+def _known(run: Run, log: Any, request: Request) -> Any:
+    """What only evaluate may ask: the truth of a simulated log, and the environment where it is to judge lists."""
+    from learec.evaluation.listeners import load_listeners
+    from learec.evaluation.policy_values import Knowledge
+
+    listeners = load_listeners(run.folder("truth"), run.folder("log"), log) if "truth" in request.parents else None
+    if "environment" not in request.parents:
+        return Knowledge(listeners)
+    from learec.environment.environment import load_environment
+
+    return Knowledge(listeners, load_environment(run.folder("environment"), run.options.device))
 
 
 def _results_request(run: Run) -> Request:
@@ -238,7 +257,18 @@ def _results_request(run: Run) -> Request:
     for entry in run.recipe.entries:
         wanted = agent_request(entry, log_digest, *digests)
         parents[f"agent {entry.column}"] = require(run.agent_folder(entry), wanted, run.make_with("train")).digest
-    return results_request(run.recipe.evaluation, run.recipe.seed, parents)
+    return results_request(run.recipe.evaluation, run.recipe.seed, {**parents, **_known_digests(run, log_digest)})
+
+
+def _known_digests(run: Run, log_digest: str) -> dict[str, str]:
+    """Digests of what only evaluate may ask, as far as it is here and asked for."""
+    found, evaluation = {}, run.recipe.evaluation
+    if run.recipe.simulate and run.has("truth") and evaluation.rollout_users:
+        wanted = request_for("truth", run.recipe.simulate, {}, seed=run.recipe.seed)
+        found["truth"] = require(run.folder("truth"), wanted, run.make_with("prepare")).digest
+    if evaluation.judged_targets and run.has("environment"):
+        found["environment"] = require_environment(run, log_digest)
+    return found
 
 
 def _contestants(run: Run, log: Any, annotations: Any) -> list[Any]:

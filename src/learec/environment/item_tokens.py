@@ -13,7 +13,7 @@ from learec.data.log import Bools, Floats, Log
 from learec.environment.item_space import ItemSpace, TokenSpace
 from learec.environment.llm import LLM
 from learec.environment.texts import Texts, TokenIds, texts_of
-from learec.environment.token_network import TokenNetwork, train_network
+from learec.environment.token_network import TokenNetwork
 from learec.environment.token_training import TokenTraining
 from learec.environment.whitening import Whitening
 from learec.progress import Reporter
@@ -49,7 +49,7 @@ def make_item_tokens(llm: LLM, log: Log, config: EnvironmentConfig, seed: int, f
     tokens[0] = 0
     network = None
     if config.item_tokens == "trained" and log.catalog.n_items > config.trained_token_items:
-        network = _network(training, tokens, ids, texts, space)
+        network = _network(training, tokens, ids, texts)
         tokens[texts.present] = network.tokens(tokens[texts.present])
     elif config.item_tokens == "trained":
         # Cold items come by themselves: what the others become does not depend on them.
@@ -91,12 +91,11 @@ def _train(training: TokenTraining, tokens: Tensor, ids: TokenIds, rows: Bools, 
         tokens[places] = training.trained(tokens[places], [ids[place] for place in places], _learning_rate(space), name)
 
 
-def _network(training: TokenTraining, tokens: Tensor, ids: TokenIds, texts: Texts, space: TokenSpace) -> TokenNetwork:
-    """A network that learns from the trained tokens of some items of training steps."""
+def _network(training: TokenTraining, tokens: Tensor, ids: TokenIds, texts: Texts) -> TokenNetwork:
+    """A network that learns from the texts of some items of training steps."""
     rng = np.random.default_rng(derived_seed("token sample", training.seed))
     sample = np.sort(rng.permutation(np.flatnonzero(texts.shaping))[: training.config.token_sample])
-    wanted = training.trained(tokens[sample], [ids[number - 1] for number in sample], _learning_rate(space), "sampled-item")
-    return train_network(tokens[sample], wanted, training.seed, training.folder, training.reporter)
+    return training.network(tokens[sample], [ids[number - 1] for number in sample])
 
 
 def _learning_rate(space: TokenSpace) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from learec.config import EnvironmentConfig
 from learec.environment.families import attention_of, model_class_of, refusal
-from learec.environment.tree_check import N_INPUTS, TOLERANCE, tree_error
+from learec.environment.tree_check import N_INPUTS, TOLERANCE, text_error, tree_error
 from learec.environment.tree_mask import TreeReader, tree_reader
 from learec.environment.weights import EMBEDDED, find_weights
 from learec.errors import ConfigError
@@ -138,24 +138,29 @@ def check_positions(llm: LLM, config: EnvironmentConfig) -> None:
 
 @torch.inference_mode()
 def check_reads_trees(llm: LLM, where: str) -> None:
-    """Raise ConfigError unless a small tree gets the hidden vectors that one prompt at a time gets."""
-    family, vocabulary = llm.settings.model_type, len(llm.causal.get_input_embeddings().weight)
-    vectors = llm.embed(torch.linspace(0, vocabulary - 1, N_INPUTS, device=llm.causal.device).long())
+    """Raise ConfigError unless a tree gets the hidden vectors of one prompt at a time, and vectors those of their tokens."""
+    family, allowed = llm.settings.model_type, TOLERANCE[llm.dtype]
+    vocabulary = len(llm.causal.get_input_embeddings().weight)
+    ids = torch.linspace(0, vocabulary - 1, N_INPUTS, device=llm.causal.device).long()
+    vectors = llm.embed(ids)
     try:
-        error = tree_error(llm.decoder, llm.reader, vectors)
+        text = text_error(llm.decoder, ids, vectors)
+        tree = tree_error(llm.decoder, llm.reader, (vectors + vectors.roll(1, 0)) / 2)  # items are no words: vectors of no token
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError) as problem:
         first = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         raise ConfigError(f"{where}: {family} cannot read a tree ({first}); {OTHER}") from None
-    if math.isnan(error):
+    if math.isnan(text + tree):
+        raise ConfigError(f"{where}: {family} gives what is no number in {llm.dtype}; set another dtype in [environment]")
+    if text > allowed:
         raise ConfigError(
-            f"{where}: {family} gives values that are no numbers in {llm.dtype}; set another dtype in [environment]"
+            f"{where}: {family} reads more of a token than its vector ({text:.2g} apart, allowed {allowed:g}); {OTHER}"
         )
-    if error > TOLERANCE[llm.dtype]:
+    if tree > allowed:
         raise ConfigError(
-            f"{where}: {family} does not heed the mask and the positions of a tree: what it says of one differs from one prompt "
-            f"at a time by {error:.2g} of the distance between unlike slots (allowed: {TOLERANCE[llm.dtype]:g}); {OTHER}"
+            f"{where}: {family} does not heed the mask and the positions of a tree: what it says of one and of one prompt at a "
+            f"time is {tree:.2g} of the distance between unlike slots apart (allowed {allowed:g}); {OTHER}"
         )
 
 
