@@ -274,12 +274,12 @@ def _known_digests(run: Run, log_digest: str) -> dict[str, str]:
 def _contestants(run: Run, log: Any, annotations: Any) -> list[Any]:
     """All floors and all agents, ready to score."""
     from learec.agents.agent import load_agent
-    from learec.evaluation.baselines import DESCRIPTIONS, ends, floors
+    from learec.evaluation.baselines import DESCRIPTIONS, floors
     from learec.evaluation.evaluate import Contestant
+    from learec.evaluation.recency import recency
 
     vectors = annotations.item_vectors if annotations else None
-    ended = ends(run.folder("log"), log)
-    found = floors(run.recipe.evaluation, log.training, log.catalog.n_items, vectors, ended)
+    found = floors(run.recipe.evaluation, log.training, log.catalog.n_items, vectors, recency(run.folder("log"), log))
     contestants = [Contestant(name, None, DESCRIPTIONS[name], scorer) for name, scorer in found.items()]
     for entry in run.recipe.entries:
         config = entry.config

@@ -1,19 +1,17 @@
 """Floors against hand-worked values, V-SKNN against a slow second implementation, EASE against its normal equations."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learec.artifacts import building, request_for
 from learec.config import FLOORS, EvaluationConfig
-from learec.data.log import MAKE_WITH, Part, Sessions, load_times
+from learec.data.log import Sessions
 from learec.errors import ConfigError
 from learec.evaluation import literature
-from learec.evaluation.baselines import DESCRIPTIONS, LastItem, Popularity, ends, floors, left_out
+from learec.evaluation.baselines import DESCRIPTIONS, LastItem, Popularity, floors, left_out
 from learec.evaluation.literature import EASE, VSKNN, inverted, newest_places
+from learec.evaluation.recency import Recency
 
 
 def sessions_of(*rows: list[int]) -> Sessions:
@@ -193,8 +191,10 @@ def test_every_floor_that_a_recipe_may_compare_is_made_and_described():
 
 
 def test_floors_take_their_settings_from_the_recipe():
-    config = EvaluationConfig(sknn_neighbours=1, sknn_sample=2, ease_regularisation=3.0, ease_decay=0.5)
-    found = floors(config, TRAINING, 5, None, np.array([4, 3, 2, 1]))
+    config = EvaluationConfig(sknn_neighbours=1, sknn_sample=2, ease_regularisation=3.0, ease_decay=0.5, recency_half_life=0.5)
+    recency = Recency(np.array([1, 1, 1, 0, 0, 0.5, 0.5, 0.5, 1]), np.array([4, 3, 2, 1]))
+    found = floors(config, TRAINING, 5, None, recency)
+    assert found["recent_popularity"].counts.tolist() == [0, 1 / 4 + 1 / 2 + 1 / 2, 1 / 4 + 1, 1 / 4, 1 + 1 / 2, 1 / 4]
     assert (found["v_sknn"].neighbours, found["v_sknn"].sample, found["ease"].decay) == (1, 2, 0.5)
     np.testing.assert_allclose(found["ease"].weights, EASE.fit(TRAINING, 5, 3.0, 0.5).weights)
     assert found["v_sknn"].scores(*padded([1, 2])).tolist() == [[0, 6, 6, 6, 0, 0]]
@@ -210,15 +210,3 @@ def test_floors_without_what_they_need_are_left_out_with_the_reason():
     assert left_out(EvaluationConfig(), 55_368, has_vectors=True) == {
         "ease": "55,368 items are more than ease_items = 20,000 in [evaluation], and its matrix would take 12.3 GB"
     }
-
-
-def test_sessions_end_with_their_newest_training_step_where_times_are_real(tmp_path):
-    sessions = sessions_of([1, 2, 3], [1, 2], [3])
-    parts = np.array([Part.TRAIN, Part.TRAIN, Part.TEST, Part.VALIDATION, Part.TEST, Part.TRAIN])
-    log = SimpleNamespace(sessions=sessions, parts=parts, training=sessions.select(parts == Part.TRAIN))
-    for unit, expected in (("seconds", [20, 0, 60]), ("order", None)):
-        with building(tmp_path / unit, request_for("log", {}, {}), {"time_unit": unit}) as partial:
-            np.save(partial / "times.npy", np.array([10, 20, 30, 40, 50, 60]))
-        assert load_times(tmp_path / unit)[1] == 20, MAKE_WITH
-        found = ends(tmp_path / unit, log)
-        assert found is None if expected is None else found.tolist() == expected

@@ -1,8 +1,10 @@
-"""Intervals: right on known cases, by session, and covering the truth as often as they say."""
+"""Intervals: right on known cases, by session, as scipy has them, and covering the truth as often as they say."""
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from learec.evaluation import compare
 from learec.evaluation.compare import Bootstrap
 
 
@@ -12,6 +14,13 @@ def test_the_interval_of_independent_targets_is_that_of_the_mean():
     assert found.mean == pytest.approx(values.mean())
     half = 1.96 * values.std() / np.sqrt(1000)
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.08)
+
+
+def test_scipy_gives_the_same_interval_where_every_session_has_one_target():
+    values = np.random.default_rng(3).gamma(0.3, size=400)
+    found = Bootstrap(np.arange(400), 5000, 1).estimate(values)
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=5000, method="percentile", rng=2).confidence_interval
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.06 * (theirs.high - theirs.low))
 
 
 def test_targets_of_one_session_do_not_count_as_independent():
@@ -28,6 +37,24 @@ def test_a_constant_has_no_spread():
 
 def test_without_targets_there_is_no_number():
     assert np.isnan(Bootstrap(np.zeros(0, int), 10, 0).estimate(np.zeros(0)).mean)
+    assert np.isnan(Bootstrap(np.arange(3), 10, 0).estimate(np.ones(3), np.zeros(3)).mean)
+
+
+def test_weights_decide_what_a_target_counts():
+    found = Bootstrap(np.array([4, 4, 9]), 200, 0).estimate(np.array([1.0, 0.0, 1.0]), np.array([3.0, 1.0, 0.0]))
+    # Session 9 weighs nothing: whenever session 4 is drawn the mean is 3 / 4.
+    assert (found.mean, found.high) == (0.75, 0.75)
+
+
+def test_columns_asked_for_together_are_resampled_alike_and_in_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    sessions, columns = rng.integers(0, 40, 100), [rng.normal(size=100) for _ in range(3)]
+    alone = [Bootstrap(sessions, 300, 5).estimate(column) for column in columns]
+    together = Bootstrap(sessions, 300, 5).estimates(columns)
+    for one, other in zip(alone, together, strict=True):
+        assert (one.mean, one.low, one.high) == pytest.approx((other.mean, other.low, other.high))
+    monkeypatch.setattr(compare, "BLOCK", 1)
+    assert Bootstrap(sessions, 300, 5).estimate(columns[0]).low == pytest.approx(alone[0].low)
 
 
 def test_two_equal_models_differ_significantly_about_one_time_in_twenty():

@@ -6,15 +6,21 @@ from io import StringIO
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 from rich.console import Console
 
+from learec.artifacts import is_current
 from learec.cli import tables as on_screen
 from learec.config import EvaluationConfig
 from learec.data.log import Part
 from learec.errors import ConfigError
 from learec.evaluation.baselines import DESCRIPTIONS, floors
-from learec.evaluation.evaluate import Contestant, by_event, evaluate, results_request
+from learec.evaluation.evaluate import Contestant, evaluate, results_request
+from learec.evaluation.metrics import ranking
+from learec.evaluation.permutation import holm
+from learec.evaluation.slices import GROUPS
+from learec.evaluation.tables import Tables, Targets
 from learec.progress import Reporter
 
 CONFIG = EvaluationConfig(resamples=50)
@@ -35,9 +41,10 @@ def with_kinds(log, kinds, names):
 
 
 def test_a_metric_by_kind_of_event_by_hand():
-    events = np.array(["view", "buy", "view", "view"])
+    events, sessions = np.array(["view", "buy", "view", "view"]), np.array([0, 0, 1, 2])
+    targets = Targets(sessions, events, np.ones(4, np.float32), {})
     runs = {"a": [np.array([1.0, 0.0, 0.5, 0.0])], "b": [np.array([0.0, 1.0, 0.0, 0.0]), np.array([0.0, 0.5, 0.0, 0.6])]}
-    found = by_event(events, np.array([0, 0, 1, 2]), runs, resamples=100, seed=0)
+    found = Tables(EvaluationConfig(resamples=100), 0, targets).by_slice(runs, targets.kinds())
     assert [list(kinds) for kinds in found.values()] == [["view", "buy"]] * 2  # most frequent first
     assert (found["a"]["view"]["n"], found["a"]["buy"]["n"]) == (3, 1)
     assert found["a"]["view"]["mean"] == pytest.approx(0.5)
@@ -64,11 +71,14 @@ def test_kinds_are_told_by_the_event_column_whatever_they_are_worth(small_log, t
     worthless = dataclasses.replace(small_log.sessions, rewards=np.zeros_like(small_log.sessions.rewards))
     shuffled = dataclasses.replace(small_log.sessions, rewards=np.random.default_rng(0).permutation(small_log.sessions.rewards))
     found = [
-        evaluated(dataclasses.replace(small_log, sessions=sessions), tmp_path / name, quiet)
+        [
+            (row["name"], row["metrics"], row["by_event"], row["slices"])
+            for row in evaluated(dataclasses.replace(small_log, sessions=sessions), tmp_path / name, quiet)["rows"]
+        ]
         for name, sessions in {"as_logged": small_log.sessions, "worthless": worthless, "shuffled": shuffled}.items()
     ]
     assert found[0] == found[1] == found[2]
-    assert len(found[0]["rows"][0]["by_event"]) == 3
+    assert len(found[0][0][2]) == 3
     targets = small_log.targets(Part.TEST)
     kinds = np.zeros_like(small_log.sessions.events)
     kinds[targets[:5]] = 1
@@ -129,6 +139,118 @@ def test_a_log_of_one_kind_gets_no_second_table(small_log, tmp_path, quiet, prin
 
 def test_what_is_left_out_is_said_below_the_table(small_log, tmp_path, quiet, printed):
     tables = evaluated(small_log, tmp_path, quiet, EvaluationConfig(resamples=50, ease_items=30))
-    assert [row["name"] for row in tables["rows"]] == ["popularity", "last_item", "item_knn", "v_sknn"]
+    assert [row["name"] for row in tables["rows"]] == ["popularity", "recent_popularity", "last_item", "item_knn", "v_sknn"]
     assert "ease is left out: 40 items are more than ease_items = 30" in printed()
     assert "rule is left out: it needs item vectors" in printed()
+    assert "diversity" not in printed()  # stands in no table that is printed
+
+
+class Lucky:
+    """Scores that depend on the seed alone, and the same for every history."""
+
+    def __init__(self, n_items, seed):
+        self.row = np.random.default_rng(seed).normal(size=n_items + 1).astype(np.float32)
+
+    def scores(self, histories, lengths):
+        return np.tile(self.row, (len(histories), 1))
+
+
+@pytest.fixture
+def compared(small_log, tmp_path, quiet):
+    """Tables of floors and of two agents by luck, one with three seeds and one with one."""
+    pairs = (("several", "popularity"), ("one", "popularity"), ("several", "item_knn"), ("item_knn", "popularity"))
+    config = EvaluationConfig(resamples=50, permutations=499, compare=pairs)
+    agents = [Contestant("several", seed, "luck", Lucky(small_log.catalog.n_items, seed)) for seed in range(3)]
+    agents.append(Contestant("one", 7, "luck", Lucky(small_log.catalog.n_items, 7)))
+    found = [*contestants(small_log, config), *agents]
+    return evaluate(results_request(config, 0, {}), small_log, None, found, tmp_path / "results", reporter=quiet)
+
+
+def test_comparisons_have_p_values_effects_and_what_their_seeds_tell(compared):
+    pairs = compared["comparisons"]
+    assert [pair["covers_seeds"] for pair in pairs] == [True, False, True, True]
+    assert [(pair["seeds"], pair["base_seeds"]) for pair in pairs] == [(3, 1), (1, 1), (3, 1), (1, 1)]
+    assert [pair["seed_share"] > 0 for pair in pairs] == [True, False, True, False]
+    assert [pair["p_adjusted"] for pair in pairs] == holm([pair["p"] for pair in pairs])
+    means = {row["name"]: row["metrics"]["NDCG@10"]["mean"] for row in compared["rows"]}
+    for pair in pairs:
+        assert 1 / 500 <= pair["p"] <= 1
+        assert pair["difference"] == pytest.approx(means[pair["new"]] - means[pair["base"]])
+        assert pair["relative"] == pytest.approx(pair["difference"] / means[pair["base"]])
+        assert pair["low"] <= pair["difference"] <= pair["high"]
+        assert 0 <= pair["better"] + pair["worse"] <= 1
+
+
+def test_slices_of_a_group_add_up_to_the_whole(compared):
+    n = compared["n_targets"]["test"]
+    for entry, value in [(row, "mean") for row in compared["rows"]] + [(pair, "difference") for pair in compared["comparisons"]]:
+        whole = entry["metrics"]["NDCG@10"]["mean"] if value == "mean" else entry["difference"]
+        for group in GROUPS:
+            cells = [entry["slices"][name] for name in group if name in entry["slices"]]
+            assert sum(cell["n"] for cell in cells) in (0, n)
+            assert not cells or sum(cell["n"] * cell[value] for cell in cells) / n == pytest.approx(whole)
+    assert compared["rows"][0]["slices"].keys() >= {"head item", "tail item"}
+
+
+def test_beyond_accuracy_has_what_lists_tell_and_says_what_is_left_out(compared):
+    cells = {row["name"]: row["beyond"] for row in compared["rows"]}
+    assert list(cells["popularity"]) == [
+        "MRR@5", "MRR@10", "MRR@20", "reward HR@10", "coverage@10", "Gini@10", "novelty@10", "popularity lift@10"
+    ]  # fmt: skip
+    assert cells["popularity"]["popularity lift@10"]["mean"] > cells["several"]["popularity lift@10"]["mean"]
+    assert cells["several"]["coverage@10"]["seed_deviation"] is not None
+    assert cells["one"]["MRR@10"]["seed_deviation"] is None and cells["one"]["MRR@10"]["low"] is not None
+    assert compared["left_out"]["diversity"].startswith("it needs item vectors")
+
+
+def test_with_an_environment_lists_have_a_diversity(small_log, tmp_path, quiet, rng):
+    vectors = rng.normal(size=(small_log.catalog.n_items + 1, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    annotations = SimpleNamespace(item_vectors=vectors, annotated=np.zeros(small_log.training.n_steps, bool))
+    config = EvaluationConfig(resamples=50, list_length=3)
+    tables = evaluate(
+        results_request(config, 0, {}), small_log, annotations, contestants(small_log), tmp_path / "results", reporter=quiet
+    )
+    lists = ranking(contestants(small_log)[0].scorer, small_log.sessions, small_log.targets(Part.TEST),
+                    mask_seen=True, max_length=50, k=3).best  # fmt: skip
+    pairs = [1 - vectors[row] @ vectors[row].T for row in lists]
+    expected = np.mean([pair[np.triu_indices(3, 1)].mean() for pair in pairs])
+    assert tables["rows"][0]["beyond"]["diversity@3"]["mean"] == pytest.approx(expected, rel=1e-5)
+    assert "diversity" not in tables["left_out"]
+
+
+def test_hits_are_weighted_by_what_events_are_worth(small_log, tmp_path, quiet):
+    rewards = np.zeros_like(small_log.sessions.rewards)
+    targets = small_log.targets(Part.TEST)
+    rewards[targets[:10]] = 2.0
+    log = dataclasses.replace(small_log, sessions=dataclasses.replace(small_log.sessions, rewards=rewards))
+    evaluated(log, tmp_path / "weighted", quiet)
+    table = pl.read_parquet(tmp_path / "weighted/results/ranks.parquet").filter(pl.col("part") == "test")
+    tables = json.loads((tmp_path / "weighted/results/tables.json").read_text())
+    cell = next(row for row in tables["rows"] if row["name"] == "item_knn")["beyond"]["reward HR@10"]
+    assert cell["mean"] == pytest.approx((table["item_knn"].to_numpy()[:10] <= 10).mean())
+
+
+def test_where_all_is_worth_the_same_hits_are_not_weighted(small_log, tmp_path, quiet):
+    rewards = np.full(small_log.sessions.n_steps, 0.5)
+    log = dataclasses.replace(small_log, sessions=dataclasses.replace(small_log.sessions, rewards=rewards))
+    tables = evaluated(log, tmp_path, quiet)
+    assert tables["left_out"]["reward HR@10"] == "all targets are worth the same, so it is HR itself"
+    assert "reward HR@10" not in tables["rows"][0]["beyond"]
+
+
+def test_the_p_value_of_every_comparison_is_printed(compared, printed):
+    page = printed(200)
+    for pair in compared["comparisons"]:
+        p = f"p {pair['p']:.4f} (adjusted {pair['p_adjusted']:.4f})".replace("0.", ".")
+        assert f"{pair['new']} against {pair['base']}: NDCG@10 {pair['difference']:+.4f} (" in page
+        assert f"), {p}\n" in page
+    assert "p values and intervals of an agent with one seed hold for that training run alone\n" in page
+
+
+def test_results_made_with_fewer_settings_are_made_again(small_log, tmp_path, quiet):
+    request = results_request(CONFIG, 0, {})
+    older = {name: value for name, value in request.config.items() if name not in {"permutations", "head_share"}}
+    evaluated(small_log, tmp_path, quiet)
+    assert is_current(tmp_path / "results", request)
+    assert not is_current(tmp_path / "results", dataclasses.replace(request, config=older))

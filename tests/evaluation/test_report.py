@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from learec.evaluation.plots import Scale
-from learec.evaluation.report import render_report, verdict, write_report
+from learec.evaluation.report import render_report, write_report
+from learec.evaluation.verdicts import verdict
 
 Json = dict[str, Any]
-SECTIONS = {"results", "comparisons", "learning", "environment", "annotations", "sessions", "meaning", "run"}
+SECTIONS = {"results", "comparisons", "gains", "beyond", "learning", "environment", "annotations", "sessions", "meaning", "run"}
 HOSTILE = '<script>alert("x")</script> & <img src="https://evil.example/a.png">'
 
 
@@ -27,13 +28,20 @@ def row(name: str, kind: str, ndcg: float) -> Json:
     trained = kind == "agent"
     metrics["NDCG@10"] = cell(ndcg, 0.0004 if trained else None)
     by_event = {"view": {"n": 8317, **metrics["NDCG@10"]}}
+    slices = {"head item": {"n": 6000, **cell(ndcg + 0.02)}, "tail item": {"n": 2317, **cell(ndcg - 0.01)}}
+    bare = {"mean": 0.25 + ndcg, "low": None, "high": None, "seed_deviation": 0.0021 if trained else None}
+    beyond = {"MRR@10": cell(ndcg / 2), "coverage@10": bare, "novelty@10": {**bare, "mean": 11.5}}
     told = {"name": name, "kind": kind, "description": f"what {name} is"}
-    return {**told, "seeds": 3 if trained else 1, "metrics": metrics, "by_event": by_event}
+    return {**told, "seeds": 3 if trained else 1, "metrics": metrics, "by_event": by_event, "slices": slices, "beyond": beyond}
 
 
 def comparison(new: str, base: str, difference: float, half: float = 0.002) -> Json:
     interval = {"difference": difference, "low": difference - half, "high": difference + half}
-    return {"new": new, "base": base, "metric": "NDCG@10", "n": 8317, "seeds": 3, **interval}
+    p = 0.0004 if abs(difference) > half else 0.31
+    tested = {"p": p, "p_adjusted": 2 * p, "effect": 12 * difference, "better": 0.12, "worse": 0.034, "seed_share": 0.2}
+    slices = {"head item": {"n": 6000, **interval}, "tail item": {"n": 2317, **interval, "low": -0.5, "high": 0.5}}
+    of_runs = {"n": 8317, "seeds": 3, "base_seeds": 1, "covers_seeds": True, "relative": difference / 0.08}
+    return {"new": new, "base": base, "metric": "NDCG@10", **of_runs, **interval, **tested, "slices": slices}
 
 
 @pytest.fixture
@@ -55,7 +63,10 @@ def data() -> Json:
             "split": "leave_one_out", "simulated": False, "items_without_text": 0,
             "funnel": [{"step": "read", "events": 59427, "users": 8442, "items": 4385}],
         },
-        "evaluation": {"mask_seen": True, "cutoffs": [2, 10], "n_targets": {"validation": 8317, "test": 8317}, "resamples": 2000},
+        "evaluation": {
+            "mask_seen": True, "cutoffs": [2, 10], "n_targets": {"validation": 8317, "test": 8317},
+            "resamples": 2000, "permutations": 10_000, "list_length": 10, "head_share": 0.2, "short_history": 5,
+        },
         "rows": [
             row("popularity", "floor", 0.0167), row("item_knn", "floor", 0.0841),
             row("sasrec", "agent", 0.0731), row("sasrec-lea", "agent", 0.0812),
@@ -208,16 +219,65 @@ def test_the_caption_says_how_many_targets_and_whether_seen_items_are_masked(dat
 
 
 @pytest.mark.parametrize(("difference", "words"), [(-0.003, "is behind"), (0.003, "beats"), (0.001, "cannot be told apart from")])
-def test_the_summary_follows_the_interval_of_the_paired_difference(data: Json, difference: float, words: str) -> None:
+def test_the_summary_follows_the_test_of_the_paired_difference(data: Json, difference: float, words: str) -> None:
     data["comparisons"] = [comparison("sasrec-lea", "item_knn", difference)]
     interval = f"({difference - 0.002:+.4f} to {difference + 0.002:+.4f})"
-    assert f"sasrec-lea {words} the floor item_knn: NDCG@10 {difference:+.4f} {interval}." in summary_of(render_report(data))
+    p = f"p {data['comparisons'][0]['p_adjusted']:.4f}"
+    assert f"sasrec-lea {words} the floor item_knn: NDCG@10 {difference:+.4f} {interval}, {p}." in summary_of(render_report(data))
+
+
+def test_an_interval_that_leaves_out_0_is_not_enough_where_many_are_compared(data: Json) -> None:
+    data["comparisons"] = [{**comparison("sasrec-lea", "item_knn", 0.003), "p": 0.02, "p_adjusted": 0.06}]
+    html = render_report(data)
+    assert "sasrec-lea cannot be told apart from the floor item_knn" in summary_of(html)
+    assert "sasrec-lea cannot be told apart from item_knn" in table_row(html, "comparisons", "sasrec-lea")
+    assert 'class="strong"' not in html.split('<section id="comparisons"')[1].split("</section>")[0]
+
+
+def test_a_comparison_stands_with_p_values_effect_and_seeds(data: Json) -> None:
+    data["comparisons"] = [comparison("sasrec-lea", "item_knn", 0.003)]
+    html = render_report(data)
+    row_of = table_row(html, "comparisons", "sasrec-lea").replace("\N{MINUS SIGN}", "-")
+    interval, shares = "+0.0010 to +0.0050", "12.0 %, 3.4 %"
+    assert row_of == f"sasrec-lea beats item_knn +0.0030 +3.8&nbsp;% {interval} 0.0004 0.0008 +0.04 {shares} 3, 1"
+    assert "none is below 0.000100" in html
+    assert "another seed might do otherwise" not in html
+    data["comparisons"][0]["covers_seeds"] = False
+    assert "another seed might do otherwise" in render_report(data)
+
+
+def test_where_the_gains_are_stands_by_slice_for_pairs_and_for_rows(data: Json) -> None:
+    html = render_report(data)
+    part = html.split('<section id="gains"')[1].split("</section>")[0]
+    assert "6,000 targets" in part and "2,317 targets" in part
+    # The interval of the tail holds 0, that of the head does not.
+    assert re.findall(r'<b class="best">([+\d.]+)</b>', part)[:1] == ["+0.0081"]
+    assert table_row(html, "gains", "sasrec-lea minus").startswith("sasrec-lea minus sasrec +0.0081 +0.0061 to +0.0101 +0.0081")
+    assert table_row(html, "gains", "popularity") == "popularity 0.0367 0.0327–0.0407 0.0067 0.0027–0.0107"
+    assert "nobody can hit them" not in part
+    for found in data["rows"]:
+        found["slices"] = {"new item": found["slices"]["head item"], "repeated item": found["slices"]["tail item"]}
+    data["comparisons"] = []
+    assert "nobody can hit them" in render_report(data)
+    for found in data["rows"]:
+        found["slices"] = {}
+    assert Page(render_report(data)).sections == SECTIONS - {"comparisons", "gains"}
+
+
+def test_beyond_accuracy_has_intervals_where_there_are_any_and_says_what_is_left_out(data: Json) -> None:
+    data["left_out"] = {"diversity": "it needs item vectors", "ease": "it needs more memory"}
+    html = render_report(data)
+    assert table_row(html, "beyond", "sasrec") == "sasrec 0.0365 0.0325–0.0406 0.3231 ± 0.0021 11.50 ± 0.00"
+    part = html.split('<section id="beyond"')[1].split("</section>")[0]
+    assert "diversity is left out: it needs item vectors." in part and "ease" not in part
+    assert "diversity@k" not in part and "reward HR@k" not in part
+    assert "ease is left out" in html.split('<section id="results"')[1].split("</section>")[0]
 
 
 def test_a_comparison_stated_the_other_way_round_is_turned(data: Json) -> None:
     data["comparisons"] = [comparison("item_knn", "sasrec-lea", 0.003)]
     assert verdict(data, "sasrec-lea", "item_knn").words == "is behind"
-    assert "NDCG@10 -0.0030 (-0.0050 to -0.0010)" in summary_of(render_report(data))
+    assert "NDCG@10 -0.0030 (-0.0050 to -0.0010), p 0.0008" in summary_of(render_report(data))
 
 
 def test_without_a_paired_comparison_only_intervals_apart_tell_rows_apart(data: Json) -> None:
@@ -256,7 +316,7 @@ def test_agents_of_another_objective_are_no_base_and_a_placebo_is_called_one(dat
     ({"environment_curves": None}, {"environment"}),
     ({"rewards": None, "annotations": None}, {"annotations"}),
     ({"examples": []}, {"sessions"}),
-    ({"rows": [], "comparisons": []}, {"results", "comparisons"}),
+    ({"rows": [], "comparisons": []}, {"results", "comparisons", "gains", "beyond"}),
 ])  # fmt: skip
 def test_what_a_run_has_not_leaves_no_empty_section(data: Json, absent: Json, sections: set[str]) -> None:
     assert Page(render_report({**data, **absent})).sections == SECTIONS - sections

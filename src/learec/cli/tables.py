@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
+from learec.config import FLOORS
+from learec.evaluation.value_sentences import value_sentences
 from learec.run import Run, costs
 
 
@@ -27,15 +29,17 @@ def print_results(job: Run) -> None:
         cells = [_decimals(row["metrics"][name]["mean"]) for name in metrics]
         table.add_row(row["name"], *cells, _interval(row["metrics"][main]), str(row["seeds"]) if row["kind"] == "agent" else "")
     console.print(table)
-    for name, reason in tables["left_out"].items():
-        job.reporter.say(f"{name} is left out: {reason}")
+    for name in sorted(FLOORS & tables["left_out"].keys()):
+        job.reporter.say(f"{name} is left out: {tables['left_out'][name]}")
     if len(tables["rows"][0]["by_event"]) > 1:
         job.reporter.say(f"\n{main} by kind of event, with its 95 % interval")
         for part in _event_tables(tables["rows"], console.width):
             console.print(part)
     for pair in tables["comparisons"]:
-        interval = f"({pair['low']:+.4f} to {pair['high']:+.4f})"
-        job.reporter.say(f"{pair['new']} against {pair['base']}: {pair['metric']} {pair['difference']:+.4f} {interval}")
+        job.reporter.say(_comparison(pair))
+    if not all(pair["covers_seeds"] for pair in tables["comparisons"]):
+        job.reporter.say("p values and intervals of an agent with one seed hold for that training run alone")
+    _say_all(job, value_sentences(tables["values"]))
     if tables["unreachable"]:
         job.reporter.say(
             f"{tables['unreachable']:.1%} of the targets repeat an item of the history, which is masked: nobody can hit them "
@@ -45,6 +49,11 @@ def print_results(job: Run) -> None:
     job.reporter.say(f"minutes: {minutes}")
     if (job.folder("report") / "report.html").exists():
         job.reporter.say(f"report: {job.folder('report') / 'report.html'}")
+
+
+def _say_all(job: Run, lines: list[str]) -> None:
+    for line in lines:
+        job.reporter.say(line)
 
 
 def _event_tables(rows: list[dict[str, Any]], width: int) -> Iterator[Table]:
@@ -61,6 +70,13 @@ def _event_tables(rows: list[dict[str, Any]], width: int) -> Iterator[Table]:
             cells = [row["by_event"][kind] for kind in kinds[start : start + fit]]
             table.add_row(row["name"], *(f"{_decimals(cell['mean'])}\n{_interval(cell)}" for cell in cells))
         yield table
+
+
+def _comparison(pair: dict[str, Any]) -> str:
+    """A pair's difference with its interval, p value and, in brackets, p adjusted for the number of pairs."""
+    interval = f"({pair['low']:+.4f} to {pair['high']:+.4f})"
+    p = f"p {_decimals(pair['p'])} (adjusted {_decimals(pair['p_adjusted'])})"
+    return f"{pair['new']} against {pair['base']}: {pair['metric']} {pair['difference']:+.4f} {interval}, {p}"
 
 
 def _interval(cell: dict[str, float]) -> str:

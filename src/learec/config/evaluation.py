@@ -37,3 +37,14 @@ class EvaluationConfig(Record):
     list_length: Count = Field(10, description="of the lists whose coverage, novelty, diversity and popularity are measured")
     head_share: Share = Field(0.2, description="head items: this share of the items with training steps, those with most")
     short_history: Count = Field(5, description="a history of at most so many items is short")
+    off_policy: bool = Field(False, description="also estimate, from the log, what lists would earn (docs/off_policy.md)")
+    clip_weights: Positive | None = Field(
+        None, description="off_policy: no weight counts more; by default the square root of the number of test targets"
+    )
+    rollout_users: Annotated[int, Field(ge=0)] = Field(
+        500, description="simulated logs: so many users are shown every policy's lists and choose by their true tastes; 0: none"
+    )
+    rollout_steps: Count = Field(10, description="simulated logs: lists that each of them is shown")
+    judged_targets: Annotated[int, Field(ge=0)] = Field(
+        0, description="the environment judges all lists at so many test targets, which takes a language model; 0: none"
+    )

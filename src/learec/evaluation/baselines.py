@@ -10,7 +10,7 @@ from learec.data.log import Floats, Ints, Sessions
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule
 from learec.evaluation.literature import EASE, VSKNN
 from learec.evaluation.metrics import Scorer
-from learec.evaluation.recency import Recency, RecentPopularity, recency
+from learec.evaluation.recency import Recency, RecentPopularity
 
 DESCRIPTIONS = {
     "popularity": "items by number of training events",
@@ -97,6 +97,3 @@ def left_out(config: EvaluationConfig, n_items: int, has_vectors: bool) -> dict[
     if not has_vectors:
         reasons |= dict.fromkeys(("content_knn", "rule"), "it needs item vectors, which learec annotate makes")
     return reasons
-
-
-ends = recency  # the name by which line.py asks for it

@@ -19,11 +19,13 @@ from learec.evaluation.compare import Values
 from learec.evaluation.examples import examples
 from learec.evaluation.lists import Shelf, list_measures
 from learec.evaluation.metrics import HISTORY, METRICS, Scorer, ranking, ranks
+from learec.evaluation.policy_values import Knowledge, PolicyValues
 from learec.evaluation.slices import repeated, slices_of
 from learec.evaluation.tables import Row, Tables, Targets, weightless
 from learec.progress import Reporter
 
 SELECTING = "NDCG@10"
+NOTHING_ELSE = Knowledge()
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def evaluate(
     folder: Path,
     *,
     reporter: Reporter,
+    known: Knowledge = NOTHING_ELSE,
 ) -> dict[str, Any]:
     """Make a results/ folder (ranks.parquet, tables.json, examples.json) for a results_request. Returns the tables."""
     settings = dict(request.config)
@@ -73,9 +76,10 @@ def evaluate(
     for name in (name for pair in config.compare for name in pair if name in absent):
         raise ConfigError(f"evaluation.compare names {name!r}, which is left out: {absent[name]}; drop the pair or change that")
     with building(folder, request, {}) as partial:
-        measured = _measure(log, annotations, contestants, config, reporter)
+        values = PolicyValues(log, config, seed, {c.name: c.scorer for c in contestants if c.seed is None}, known)
+        measured = _measure(log, annotations, contestants, config, values, reporter=reporter)
         _rank_table(log, measured).write_parquet(partial / "ranks.parquet")
-        tables = _tables(config, seed, log, measured, absent)
+        tables = {**_tables(config, seed, log, measured, absent), "values": values.tables()}
         (partial / "tables.json").write_text(json.dumps(tables, indent=1), encoding="utf-8")
         agents = [c for c in contestants if c.seed is not None]
         first = {c.name: c.scorer for c in agents if c.seed == min(o.seed or 0 for o in agents if o.name == c.name)}
@@ -101,7 +105,13 @@ def mean_metrics(rank: Ints) -> dict[str, float]:
 
 
 def _measure(
-    log: Log, annotations: Annotations | None, contestants: Sequence[Contestant], config: EvaluationConfig, reporter: Reporter
+    log: Log,
+    annotations: Annotations | None,
+    contestants: Sequence[Contestant],
+    config: EvaluationConfig,
+    values: PolicyValues,
+    *,
+    reporter: Reporter,
 ) -> list[Measured]:
     """Rank both parts under every contestant. Its lists are measured and let go: those of all would fill the memory."""
     targets = log.targets(Part.TEST)
@@ -116,6 +126,7 @@ def _measure(
                 mask_seen=config.mask_seen, max_length=HISTORY, k=config.list_length,
             )  # fmt: skip
             found.append(Measured(contestant, validation, test.ranks, list_measures(test.best, shelf)))
+            values.add(contestant.name, contestant.seed, contestant.scorer, test)
             advance(1, contestant.column)
     return found
 

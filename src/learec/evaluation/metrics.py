@@ -99,7 +99,7 @@ def _best_of(scores: Floats, seen: tuple[Ints, Ints], k: int) -> Ints:
     n_rows, width = scores.shape
     groups = min(GROUPS, width)
     grouped = scores[:, : width // groups * groups].reshape(n_rows, -1, groups)
-    heads = np.fmax.reduce(grouped, axis=1)
+    heads = np.fmax.reduce(grouped, axis=1, initial=-np.inf)  # NaN is nowhere the best
     bar = np.partition(heads, groups - k, axis=1)[:, [groups - k]] if k < groups else np.full((n_rows, 1), -np.inf)
     rows, items = np.nonzero((scores >= bar) & (scores > -np.inf))
     order = np.lexsort((-scores[rows, items], rows))  # stable: the lower number stays first

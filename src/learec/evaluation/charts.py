@@ -1,0 +1,70 @@
+"""The report's charts, drawn by plots.py from what the report shows."""
+
+from typing import Any
+
+from markupsafe import Markup
+
+from learec.evaluation import plots
+from learec.evaluation.figures import number, signed
+from learec.evaluation.verdicts import SELECTING, Json, told_apart
+
+REWARD_LAYERS = {
+    "observed": ("actions the log records", "filled"),
+    "random": ("random items", "dashed"),
+    "proposed": ("proposed actions", "plain"),
+}
+ENVIRONMENT_MEASURES = ("pairwise accuracy", "NDCG@10")
+
+
+def results_chart(rows: list[Json], metric: str | None) -> Markup:
+    """Every row's interval, best first; agents are filled dots."""
+    if metric is None:
+        return plots.NONE
+    shown = sorted(rows, key=lambda row: -row["metrics"][metric]["mean"])
+    told = [(row["name"], row["metrics"][metric], row["kind"] == "agent") for row in shown]
+    dots = [_interval_row(name, cell["mean"], cell, number, strong) for name, cell, strong in told]
+    return plots.interval_plot(dots, f"{metric} with 95\u00a0% interval, best first")
+
+
+def comparisons_chart(comparisons: list[Json]) -> Markup:
+    """Differences around the line of no difference; those that a test tells from it are filled dots."""
+    rows = [
+        _interval_row(f"{c['new']} \N{MINUS SIGN} {c['base']}", c["difference"], c, signed, told_apart(c)) for c in comparisons
+    ]
+    return plots.interval_plot(rows, "Differences with 95\u00a0% interval", zero=True)
+
+
+def _interval_row(label: str, mean: float, cell: Json, told: Any, strong: bool) -> plots.IntervalRow:
+    text = f"{told(mean)} ({told(cell['low'])} to {told(cell['high'])})"
+    return plots.IntervalRow(label, mean, cell["low"], cell["high"], text, strong)
+
+
+def agents_chart(curves: list[Json]) -> Markup:
+    """Draw validation NDCG@10 by epoch: a colour per agent, a line per seed."""
+    slots = {name: slot for slot, name in enumerate(dict.fromkeys(curve["name"] for curve in curves))}
+    lines = [
+        plots.Line(f"{c['name']}, seed {c['seed']}", slots[c["name"]], [m[SELECTING] for m in c["measures"]], c["best_epoch"])
+        for c in curves
+        if all(SELECTING in m for m in c["measures"])
+    ]
+    chart = plots.line_chart(lines, f"Validation {SELECTING} by epoch")
+    return plots.legend(list(slots)) + chart if chart else plots.NONE
+
+
+def environment_charts(curves: Json | None) -> dict[str, Markup]:
+    """One small chart per measure, because their scales differ."""
+    found = {name: [m[name] for m in curves["measures"] if name in m] for name in ENVIRONMENT_MEASURES} if curves else {}
+    return {
+        name: plots.line_chart([plots.Line(name, 0, values, curves["best_epoch"])], f"{name} by epoch", half=True)
+        for name, values in found.items()
+        if values and curves
+    }
+
+
+def rewards_chart(rewards: Json | None) -> Markup:
+    """Shares of observed, random and proposed actions by standardised reward."""
+    if not rewards:
+        return plots.NONE
+    layers = [plots.Layer(*REWARD_LAYERS[name], rewards[name]) for name in REWARD_LAYERS if any(rewards.get(name, ()))]
+    chart = plots.histogram(rewards["edges"], layers, "Standardised rewards, share of actions per bin")
+    return plots.histogram_legend(layers) + chart if chart else plots.NONE

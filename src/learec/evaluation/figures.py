@@ -1,0 +1,26 @@
+"""Figures as the report prints them."""
+
+import math
+
+from learec.evaluation import plots
+
+
+def number(value: float | None, decimals: int = 4) -> str:
+    """Print a fixed number of decimals; a dash for what is missing."""
+    return "\N{EN DASH}" if value is None or not math.isfinite(value) else plots.signless_zero(f"{value:.{decimals}f}")
+
+
+def signed(value: float | None, decimals: int = 4) -> str:
+    """Print a difference: with its sign."""
+    told = number(value, decimals)
+    return f"+{told}" if value is not None and value > 0 and told.strip("0.") else told
+
+
+def share(value: float) -> str:
+    """Print a share as per cent."""
+    return f"{100 * value:.1f}\u00a0%"
+
+
+def duration(seconds: float) -> str:
+    """Seconds below a minute, else minutes."""
+    return f"{seconds:.1f}\u00a0s" if seconds < 60 else f"{seconds / 60:,.1f}\u00a0min"
