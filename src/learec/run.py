@@ -14,7 +14,8 @@ from learec.progress import Reporter
 from learec.workers import Workers
 
 FOLDERS = (
-    "raw", "log", "environment", "annotations", "text-annotations", "agents", "tuning", "export", "results", "report", "logs",
+    "raw", "truth", "log", "environment", "annotations", "text-annotations", "agents", "tuning", "export", "results", "report",
+    "logs",
 )  # fmt: skip
 TEXT_ENVIRONMENT = "TF-IDF"  # stands for a digest where no language model was asked
 

@@ -76,7 +76,17 @@ def whole(tmp_path_factory):
 def test_a_run_makes_every_artifact_and_prints_the_table(whole):
     root, printed = whole
     made = {path.parent.relative_to(root / "runs/small").as_posix() for path in (root / "runs/small").rglob("manifest.json")}
-    assert made == {"raw", "log", "environment", "annotations", "agents/sasrec/seed-0", "agents/lea/seed-0", "results", "report"}
+    assert made == {
+        "raw",
+        "truth",
+        "log",
+        "environment",
+        "annotations",
+        "agents/sasrec/seed-0",
+        "agents/lea/seed-0",
+        "results",
+        "report",
+    }
     for name in ("popularity", "last_item", "item_knn", "v_sknn", "ease", "content_knn", "rule", "sasrec", "lea"):
         assert name in printed
     assert "seen items masked" in printed
