@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "progress": FOUNDATION,
     "workers": FOUNDATION,
     "toml_text": set(),
+    "doctor": set(),
     "fit": FOUNDATION,
     "run": FOUNDATION | {"data"},
     "data": FOUNDATION,
@@ -32,7 +33,7 @@ MAY_IMPORT = {
     "serving": FOUNDATION | {"data", "agents"},
 }
 # May import anything; nothing below may import them.
-COMPOSERS = {"line", "cli", "__main__", "leakage", "tuning"}
+COMPOSERS = {"line", "cli", "__main__", "leakage", "tuning", "experiment"}
 LANGUAGE_MODEL = {"transformers", "peft"}  # in environment/ only
 
 

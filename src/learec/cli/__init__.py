@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from learec.cli import data, line, serving
+from learec.cli import data, experiment, line, serving
 from learec.errors import ConfigError, LearecError
 from learec.workers import n_processes, process_number
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 
 app.add_typer(line.app)  # without a name: its commands are commands of learec
 app.add_typer(serving.app)
+app.add_typer(experiment.app)
 app.add_typer(data.app, name="data")
 
 

@@ -32,12 +32,13 @@ def make_run(recipe: Path, data: Path | None, folder: Path | None, device: str, 
     loaded = load_recipe(recipe)
     target = folder or Path("runs") / loaded.name
     check_folder(target)
-    _check_device(device)
+    check_device(device)
     reporter = Reporter(Console(highlight=False, quiet=process_number() > 0))
     return Run(loaded, str(recipe), RunOptions(target, data or recipe.parent, device, tuple(loggers or ())), reporter)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuse a device that torch cannot use here."""
     if device == "cpu":
         return
     import torch

@@ -23,6 +23,8 @@ def load_recipe(path: Path) -> Recipe:
         raise ConfigError(f"{path}: is a folder; pass the path of a .toml file, such as recipes/industrial.toml") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file ({error}); mend that place and run again") from None
+    if "experiment" in raw:
+        raise ConfigError(f"{path}: is an experiment, a grid of recipes; run `learec experiment {path}`")
     shared, agents = raw.pop("agent", {}), raw.get("agents")
     if not isinstance(shared, dict):
         raise ConfigError(f"{path}: agent = {shared!r}: wanted a table [agent] of what all agents share; change it in the recipe")

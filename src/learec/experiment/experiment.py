@@ -1,0 +1,47 @@
+"""learec experiment: the grid is planned, its jobs are worked off, and what came of it is written as tables."""
+
+import json
+from pathlib import Path
+
+from learec.artifacts import write_text
+from learec.config.experiment import Experiment
+from learec.experiment.board import Board
+from learec.experiment.grid import Plan, Planned
+from learec.experiment.jobs import jobs_of, name_of
+from learec.experiment.processes import Processes
+from learec.experiment.render import latex, markdown
+from learec.experiment.results import gather, save
+from learec.experiment.schedule import DONE, Progress, work_off
+from learec.experiment.tables import Found, tables_of
+from learec.experiment.workplace import LocalHands, Workplace
+
+
+def experiment(declared: Experiment, plan: Plan, workplace: Workplace, processes: Processes) -> Progress:
+    """Make what is missing or stale of the whole grid, then cells.parquet, tables.md and tables.tex, which cover what is there.
+
+    Raises ArtifactError if another one is at work in the same folder, or if a folder holds something else.
+    """
+    with workplace.locked():
+        workplace.set_up(plan)
+        progress = Progress(jobs_of(plan))
+        board = Board(progress, processes.n, workplace.reporter)
+        with board.shown():
+            work_off(progress, LocalHands(workplace, plan, progress, processes), board.told)
+        _write_tables(declared, plan, workplace, progress)
+    return progress
+
+
+def _write_tables(declared: Experiment, plan: Plan, workplace: Workplace, progress: Progress) -> None:
+    evaluated = [run for run in plan.runs if progress.states[name_of(run, "evaluate")] in DONE]
+    cells = gather(workplace, evaluated)
+    save(cells, workplace.own / "cells.parquet")
+    found = Found(plan, cells, {run.name: _results(workplace, run) for run in evaluated})
+    tables = list(tables_of(found))
+    write_text(workplace.own / "tables.md", markdown(declared.name, tables, progress.missing))
+    write_text(workplace.own / "tables.tex", latex(tables, progress.missing))
+
+
+def _results(workplace: Workplace, planned: Planned) -> dict[str, object]:
+    path: Path = workplace.run_folder(planned) / "results" / "tables.json"
+    found: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    return found

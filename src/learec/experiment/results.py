@@ -1,0 +1,70 @@
+"""cells.parquet: a row for every log, agent, seed, part, kind of event and metric, floors included."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from learec.artifacts import UNFINISHED, read_manifest
+from learec.config import FLOORS
+from learec.evaluation.evaluate import named_metrics
+from learec.experiment.grid import Planned
+from learec.experiment.workplace import Workplace, cost_of
+
+TARGET = ("part", "session", "step", "item", "event")  # columns of ranks.parquet that are no ranks
+ALL_EVENTS = "all"
+SCHEMA = {
+    "log": pl.String, "variant": pl.String, "kind": pl.String, "agent": pl.String, "encoder": pl.String, "objective": pl.String,
+    "columns": pl.String, "placebo": pl.String, "seed": pl.Int64, "part": pl.String, "event": pl.String, "metric": pl.String,
+    "value": pl.Float64, "n": pl.Int64, "seconds": pl.Float64, "peak_mb": pl.Float64, "digest": pl.String,
+}  # fmt: skip
+
+
+def gather(workplace: Workplace, evaluated: Sequence[Planned]) -> pl.DataFrame:
+    """Of all recipes whose results are there; a mean over targets each, `n` of them. Floors have no seed, cost or digest."""
+    frames = [pl.DataFrame(list(_rows(workplace, planned)), schema=SCHEMA) for planned in evaluated]
+    return pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
+
+
+def save(table: pl.DataFrame, path: Path) -> None:
+    """Write it so that a reader sees all of it or none."""
+    beside = path.with_name(path.name + UNFINISHED)
+    table.write_parquet(beside)
+    beside.rename(path)
+
+
+def _rows(workplace: Workplace, planned: Planned) -> Iterator[dict[str, Any]]:
+    ranks = pl.read_parquet(workplace.run_folder(planned) / "results" / "ranks.parquet")
+    for column in (name for name in ranks.columns if name not in TARGET):
+        about = _about(workplace, planned, column)
+        for part, event, chosen in _groups(ranks):
+            found = named_metrics(chosen[column].to_numpy(), planned.recipe.evaluation.cutoffs)
+            for metric, values in found.items():
+                value = float(values.mean()) if len(values) else None
+                yield {**about, "part": part, "event": event, "metric": metric, "value": value, "n": len(values)}
+
+
+def _groups(ranks: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
+    kinds = ranks["event"].unique().sort().to_list()
+    for part in ("validation", "test"):
+        of_part = ranks.filter(part=part)
+        yield part, ALL_EVENTS, of_part
+        if len(kinds) > 1:
+            yield from ((part, kind, of_part.filter(event=kind)) for kind in kinds)
+
+
+def _about(workplace: Workplace, planned: Planned, column: str) -> dict[str, Any]:
+    """Who a column of ranks is, and what it cost."""
+    where = {"log": planned.log, "variant": planned.variant}
+    if column in FLOORS:
+        return {**where, "kind": "floor", "agent": column}
+    name, _, seed = column.rpartition("/")
+    cell = planned.cells[name]
+    folder = workplace.run_folder(planned) / "agents" / name / f"seed-{seed}"
+    cost = cost_of(folder)
+    return {
+        **where, "kind": "agent", "agent": name, "encoder": cell.encoder, "objective": cell.objective, "columns": cell.columns,
+        "placebo": cell.placebo, "seed": int(seed), "seconds": cost["seconds"], "peak_mb": cost["peak_mb"],
+        "digest": read_manifest(folder, "agent", "learec experiment").digest,
+    }  # fmt: skip
