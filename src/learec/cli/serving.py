@@ -95,10 +95,7 @@ def _megabytes(folder: Path) -> float:
 def _measured(index: dict[str, float] | None) -> str:
     if index is None:
         return ""
-    return (
-        f"; index: recall@10 {index['recall_at_10']:.4f} of the exact best over {index['histories']:,} histories, "
-        f"{index['lists_searched']} of {index['lists']:,} lists searched"
-    )
+    return f"; index: recall@10 {index['recall_at_10']:.4f} against exact, over {index['histories']:,} histories"
 
 
 @app.command()
@@ -137,7 +134,16 @@ def serve(  # noqa: PLR0913 (its options)
     named = tuple(name.strip() for name in (agents or "").split(",") if name.strip())
     token = read_token(token_file, os.environ.get("LEAREC_TOKEN"))
     options = ServeOptions(run_folder, host, port, named, histories, token, max_waiting, reload_seconds)
-    served(options, lambda line: typer.echo(line))
+    served(options, typer.echo)
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
+    """Say what is installed, on which devices, what the caches hold, and what is missing with the command that brings it."""
+    from learec.doctor import as_text, diagnosis
+
+    found = diagnosis()
+    typer.echo(json.dumps(found, indent=2) if as_json else as_text(found))
 
 
 def print_sample(job: Run) -> None:

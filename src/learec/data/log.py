@@ -174,11 +174,11 @@ def load_times(folder: Path) -> npt.NDArray[Any]:
 
 
 def load_catalog(folder: Path) -> tuple[Catalog, tuple[str, ...]]:
-    """The catalog of a log/ folder, after checking it, and the digests of the log and of those that it extends."""
+    """The catalog of a log/ folder, checked and read into memory, and the digests of the log and of those that it extends."""
     manifest = read_manifest(folder, "log", MAKE_WITH)
     check_files(folder, manifest, MAKE_WITH, names={"catalog.arrow"})
     digests = (manifest.digest, *manifest.notes.get("ancestors", ()))
-    return Catalog(pl.read_ipc(folder / "catalog.arrow")), digests
+    return Catalog(pl.read_ipc((folder / "catalog.arrow").read_bytes())), digests
 
 
 def load_log(folder: Path) -> Log:

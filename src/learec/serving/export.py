@@ -1,0 +1,92 @@
+"""export: from a trained agent to a folder that is served without torch."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from learec.agents.agent import Agent
+from learec.artifacts import building, is_current, read_manifest, request_for
+from learec.config import derived_seed
+from learec.data.log import Ints, Log
+from learec.errors import ConfigError
+from learec.progress import Reporter
+from learec.serving.choose import Chosen
+from learec.serving.folders import make_export, open_log, training_counts
+from learec.serving.graph import onnx_model
+from learec.serving.onnx_ranker import INDEX, OnnxRanker
+from learec.serving.ranker import Ranker, padded
+from learec.serving.torch_ranker import TorchRanker, open_agent
+
+GRAPH = 1  # raised when the same agent would give another graph
+LARGE = 1_000_000  # items: the product with all of them takes tens of milliseconds
+HISTORIES = 1000  # of training sessions, on which a graph and an index are measured
+BLOCK = 64
+COMPARED = 10  # best items
+TOLERANCE = 1e-4  # between scores of torch and of ONNX Runtime
+
+
+def export(chosen: Chosen, reporter: Reporter, index: bool | None = None, index_from: int = LARGE) -> dict[str, Any]:
+    """Make export/NAME/seed-S/ of a run: graph, item vectors, counts, and an index of the items. Returns its notes.
+
+    Without a word about the index, there is one from `index_from` items on. An export that is up to date is left alone.
+    Raises ArtifactError, or ConfigError for a model that no graph can hold.
+    """
+    agent, manifest = open_agent(chosen)
+    index = agent.n_items >= index_from if index is None else index
+    log = open_log(chosen, manifest.request.parents["log"])
+    parents = {"agent": manifest.digest, "log": log.digest}
+    settings = {"max_length": agent.config.max_length, "mask_seen": manifest.request.config["mask_seen"]}
+    request = request_for("export", settings, parents, graph=GRAPH, index=index)
+    if is_current(chosen.exported, request):
+        reporter.say(f"{chosen.exported}: is up to date")
+        return read_manifest(chosen.exported, "export", make_export(chosen)).notes
+    notes: dict[str, Any] = {"validation": chosen.validation, "n_items": agent.n_items}
+    chosen.exported.parent.mkdir(parents=True, exist_ok=True)
+    with building(chosen.exported, request, notes) as partial:
+        _write_model(agent, log, partial)
+        ranker, histories = OnnxRanker(partial, agent.config.max_length), _histories(log, agent.config.max_length)
+        notes["largest_difference"] = _checked(TorchRanker(agent), ranker, histories)
+        if index:
+            reporter.say(f"{chosen}: building an index of {agent.n_items:,} items")
+            blocked = histories if settings["mask_seen"] else np.zeros_like(histories[:, :1])
+            notes["index"] = _write_index(ranker, histories, blocked, partial / INDEX)
+    return notes
+
+
+def _write_model(agent: Agent, log: Log, folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(onnx_model(agent).SerializeToString(deterministic=True))
+    ranker = TorchRanker(agent)
+    np.save(folder / "table.npy", ranker.table)
+    np.save(folder / "bias.npy", ranker.bias)
+    np.save(folder / "counts.npy", training_counts(log))
+
+
+def _checked(trained: Ranker, exported: Ranker, histories: Ints) -> float:
+    """The largest difference of a score among the best 10. Versions of exporters have been wrong without a word."""
+    nothing = np.zeros((BLOCK, 1), dtype=np.int64)
+    difference = 0.0
+    for start in range(0, len(histories), BLOCK):
+        block = histories[start : start + BLOCK]
+        scores = [ranker.top(block, nothing[: len(block)], min(COMPARED, ranker.n_items))[1] for ranker in (trained, exported)]
+        difference = max(difference, float(np.nan_to_num(np.abs(scores[0] - scores[1]), nan=0.0).max()))
+    if difference > TOLERANCE:
+        raise ConfigError(
+            f"export: the graph's scores differ from the agent's by up to {difference:.1e}, wanted {TOLERANCE:.0e} at most; "
+            "run `pip install --upgrade 'learec[export]'`"
+        )
+    return difference
+
+
+def _write_index(ranker: Ranker, histories: Ints, blocked: Ints, path: Path) -> dict[str, Any]:
+    from learec.serving.index import build_index
+
+    return build_index(ranker, histories, blocked, path)
+
+
+def _histories(log: Log, max_length: int) -> Ints:
+    """Whole training sessions, (B, L)."""
+    some = np.flatnonzero(log.training.lengths)
+    chosen = np.random.default_rng(derived_seed("export", 0)).permutation(some)[:HISTORIES]
+    offsets, items = log.training.offsets, log.training.items
+    return padded([items[offsets[one] : offsets[one + 1]] for one in chosen], max_length)
