@@ -1,10 +1,14 @@
 """What the README tells people to type works when it is typed, on a log of the kind that it describes."""
 
+import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import get_args
 
@@ -65,10 +69,39 @@ def test_the_shop_recipe_and_its_commands_run_as_printed(tmp_path):
     environment.pop("LEAREC_DATA", None)
     ran = [command for command in COMMANDS if "shop" in command]
     assert len(ran) >= 2
-    for command in ran:
+    printed = {}
+    for command in (command.split("#")[0].strip() for command in ran):
+        if command.startswith("learec serve"):
+            assert_it_serves(f"exec {command} --port 0", tmp_path, environment)
+            continue
         done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    assert "sku-" in done.stdout
+        printed[" ".join(command.split()[:2])] = done.stdout
+    assert "sku-" in printed["learec recommend"]
+
+
+def assert_it_serves(command, folder, environment):
+    """The server prints its address, says that it is ready, and ends when asked to."""
+    server = subprocess.Popen(command, shell=True, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        address = re.search(r"http://[\w.:]+", server.stdout.readline()).group()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"{address}/ready") as reply:
+                    assert reply.status == 200
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        request = urllib.request.Request(
+            f"{address}/recommend", b'{"history": ["sku-4"], "k": 3}', {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request) as reply:
+            assert len(json.load(reply)["answers"][0]["items"]) == 3
+    finally:
+        server.terminate()
+        assert server.wait(30) in (0, -signal.SIGTERM)  # once it has drained, it ends as any program that is asked to
 
 
 def test_the_page_on_data_names_every_setting_format_and_split():

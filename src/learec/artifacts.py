@@ -25,7 +25,7 @@ from pydantic import BaseModel
 
 from learec.errors import ArtifactError
 
-FORMAT = 2
+FORMAT = 3
 HASHING_THREADS = 4
 MANIFEST = "manifest.json"
 REQUEST = "request.json"

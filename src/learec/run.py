@@ -128,6 +128,7 @@ def report_data(run: Run) -> dict[str, Any]:
         "rows": tables["rows"],
         "comparisons": tables["comparisons"],
         "left_out": tables["left_out"],
+        "values": tables.get("values"),
         "agent_curves": curves,
         "environment_curves": environment.get("curves"),
         "rewards": annotations.get("rewards"),

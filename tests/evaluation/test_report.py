@@ -2,7 +2,9 @@
 
 import copy
 import re
+from base64 import b64encode
 from collections.abc import Callable
+from hashlib import sha256
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,82 +17,9 @@ from learec.evaluation.report import render_report, write_report
 from learec.evaluation.verdicts import verdict
 
 Json = dict[str, Any]
+Build = Callable[..., Any]  # a fixture that makes what it is named for
 SECTIONS = {"results", "comparisons", "gains", "beyond", "learning", "environment", "annotations", "sessions", "meaning", "run"}
 HOSTILE = '<script>alert("x")</script> & <img src="https://evil.example/a.png">'
-
-
-def cell(mean: float, deviation: float | None = None) -> Json:
-    return {"mean": mean, "low": mean - 0.004, "high": mean + 0.004, "seed_deviation": deviation}
-
-
-def row(name: str, kind: str, ndcg: float) -> Json:
-    metrics = {f"HR@{k}": cell(ndcg * (1 + k / 10)) for k in (2, 10)}
-    trained = kind == "agent"
-    metrics["NDCG@10"] = cell(ndcg, 0.0004 if trained else None)
-    by_event = {"view": {"n": 8317, **metrics["NDCG@10"]}}
-    slices = {"head item": {"n": 6000, **cell(ndcg + 0.02)}, "tail item": {"n": 2317, **cell(ndcg - 0.01)}}
-    bare = {"mean": 0.25 + ndcg, "low": None, "high": None, "seed_deviation": 0.0021 if trained else None}
-    beyond = {"MRR@10": cell(ndcg / 2), "coverage@10": bare, "novelty@10": {**bare, "mean": 11.5}}
-    told = {"name": name, "kind": kind, "description": f"what {name} is"}
-    return {**told, "seeds": 3 if trained else 1, "metrics": metrics, "by_event": by_event, "slices": slices, "beyond": beyond}
-
-
-def comparison(new: str, base: str, difference: float, half: float = 0.002) -> Json:
-    interval = {"difference": difference, "low": difference - half, "high": difference + half}
-    p = 0.0004 if abs(difference) > half else 0.31
-    tested = {"p": p, "p_adjusted": 2 * p, "effect": 12 * difference, "better": 0.12, "worse": 0.034, "seed_share": 0.2}
-    slices = {"head item": {"n": 6000, **interval}, "tail item": {"n": 2317, **interval, "low": -0.5, "high": 0.5}}
-    of_runs = {"n": 8317, "seeds": 3, "base_seeds": 1, "covers_seeds": True, "relative": difference / 0.08}
-    return {"new": new, "base": base, "metric": "NDCG@10", **of_runs, **interval, **tested, "slices": slices}
-
-
-@pytest.fixture
-def data() -> Json:
-    measures = [{"NDCG@10": value, "HR@10": 2 * value} for value in (0.001, 0.05, 0.07, 0.06)]
-    adapted = [{"score": -n, "pairwise accuracy": 0.66 - n / 50, "NDCG@10": 0.06 - n / 100} for n in (1, 0)]
-    augmented = [{"title": "vice", "reward": -1.25}]
-    annotated = {"session": "A1", "history": ["glue"], "action": "saw", "reward": 0.4, "augmented": augmented}
-    example = {
-        "session": "A0196", "history": [f"thing {n}" for n in range(1, 10)], "next": "drill",
-        "recommendations": {"sasrec": [{"title": "nail", "hit": False}], "sasrec-lea": [{"title": "drill", "hit": True}]},
-        "annotated": annotated,
-    }  # fmt: skip
-    return {
-        "name": "industrial",
-        "version": "0.1.0",
-        "data": {
-            "sessions": 8317, "items": 4344, "steps": 58492, "steps_by_part": [41858, 8317, 8317], 
-            "split": "leave_one_out", "simulated": False, "items_without_text": 0,
-            "funnel": [{"step": "read", "events": 59427, "users": 8442, "items": 4385}],
-        },
-        "evaluation": {
-            "mask_seen": True, "cutoffs": [2, 10], "n_targets": {"validation": 8317, "test": 8317},
-            "resamples": 2000, "permutations": 10_000, "list_length": 10, "head_share": 0.2, "short_history": 5,
-        },
-        "rows": [
-            row("popularity", "floor", 0.0167), row("item_knn", "floor", 0.0841),
-            row("sasrec", "agent", 0.0731), row("sasrec-lea", "agent", 0.0812),
-        ],
-        "comparisons": [comparison("sasrec-lea", "sasrec", 0.0081), comparison("sasrec-lea", "item_knn", -0.0029)],
-        "left_out": {},
-        "agent_curves": [
-            {"name": name, "seed": seed, "best_epoch": 2, "measures": measures, "losses": [{}, *[{"ce": 8.0}] * 3]}
-            for name in ("sasrec", "sasrec-lea") for seed in (0, 1)
-        ],
-        "environment_curves": {"best_epoch": 1, "measures": adapted, "losses": [{}, {"state": 8.0}]},
-        "rewards": {"edges": [-1.0, 0.0, 1.0], "observed": [2, 6], "random": [5, 3], "proposed": [0, 0]},
-        "annotations": {"annotated_steps": 33541, "augmented_per_step": 3.2, "later_items_among_augmented": 0.04},
-        "examples": [example],
-        "stages": [{"stage": "prepare", "seconds": 0.4, "peak_mb": 310}, {"stage": "adapt", "seconds": 903.0, "peak_mb": 3310.4}],
-        "recipe": {
-            "name": "industrial", "seed": 7, "environment": {"lora_rank": 8},
-            "agents": {
-                "sasrec": {"encoder": "sasrec", "objective": "snqn", "lea": [], "placebo": False},
-                "sasrec-lea": {"encoder": "sasrec", "objective": "snqn", "lea": ["augmented"], "placebo": False},
-            },
-        },
-        "versions": {"python": "3.11.7", "torch": "2.13.0"},
-    }  # fmt: skip
 
 
 class Page(HTMLParser):
@@ -105,14 +34,14 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta"}:
+        if tag not in {"meta", "input"}:
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open.pop() == tag, f"</{tag}> closes something else"
 
     def handle_data(self, data: str) -> None:
-        if not {"svg", "style"} & set(self._open):
+        if not {"svg", "style", "script"} & set(self._open):
             self.texts["all"] = self.texts.get("all", "") + data
 
     @property
@@ -124,13 +53,6 @@ def summary_of(html: str) -> str:
     found = re.search(r'<p class="lead">(.*?)</p>', html, re.DOTALL)
     assert found is not None
     return unescape(re.sub("<[^>]+>", "", found[1])).replace("\N{MINUS SIGN}", "-")
-
-
-def table_row(html: str, section: str, name: str) -> str:
-    """The words of the row with that head, in the table of a section."""
-    part = html.split(f'<section id="{section}"')[1].split("</section>")[0]
-    rows = [re.sub(r"<[^>]+>", " ", found) for found in re.findall(r"<tr>.*?</tr>", part, re.DOTALL)]
-    return next(" ".join(found.split()) for found in rows if found.split()[: len(name.split())] == name.split())
 
 
 def test_the_page_is_well_formed_and_has_every_section(data: Json) -> None:
@@ -158,20 +80,23 @@ def test_markup_in_any_text_is_shown_as_text(data: Json, place: str) -> None:
     page = Page(render_report(data))
     assert HOSTILE in page.texts["all"]
     assert len(page.tags) == before
-    assert not [tag for tag, _ in page.tags if tag in {"script", "img"}]
+    assert [tag for tag, _ in page.tags if tag in {"script", "img"}] == ["script"]  # the page's own
 
 
-def test_nothing_is_fetched_and_nothing_runs(data: Json) -> None:
+def test_nothing_is_fetched_and_nothing_runs_but_the_one_script_that_the_policy_names(data: Json) -> None:
     html = render_report(data)
     page = Page(html)
     for tag, attrs in page.tags:
-        assert tag not in {"script", "link", "img", "iframe", "object", "base"}
+        assert tag not in {"link", "img", "iframe", "object", "base"}
         assert not {"src", "srcset", "data", "action"} & attrs.keys()
         assert not [name for name in attrs if name.startswith("on")]
         assert (attrs.get("href") or "#").startswith("#")
     assert "url(" not in html and "@import" not in html and "://" not in html
     policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    allowed = f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert policy == f"default-src 'none'; {allowed}"
 
 
 def test_links_within_the_page_lead_somewhere(data: Json) -> None:
@@ -186,7 +111,9 @@ def test_links_within_the_page_lead_somewhere(data: Json) -> None:
     ("sasrec", "3", ["0.0731", "0.0691–0.0771", "± 0.0004", "0.0877", "0.1462"]),
     ("sasrec-lea", "3", ["0.0812", "0.0772–0.0852", "± 0.0004", "0.0974", "0.1624"]),
 ])  # fmt: skip
-def test_every_row_stands_in_the_table_with_its_numbers(data: Json, name: str, seeds: str, numbers: list[str]) -> None:
+def test_every_row_stands_in_the_table_with_its_numbers(
+    data: Json, name: str, seeds: str, numbers: list[str], table_row: Build
+) -> None:
     assert table_row(render_report(data), "results", name) == " ".join([name, "what", name, "is", seeds, *numbers])
 
 
@@ -195,7 +122,7 @@ def test_the_best_value_of_a_column_is_bold_and_no_other(data: Json) -> None:
     assert re.findall(r'<td class="n"><b class="best">([\d.]+)</b>', html) == ["0.0841", "0.1009", "0.1682"]
 
 
-def test_a_log_of_several_kinds_of_events_has_the_main_metric_by_kind(data: Json) -> None:
+def test_a_log_of_several_kinds_of_events_has_the_main_metric_by_kind(data: Json, cell: Build, table_row: Build) -> None:
     assert "By kind of event" not in render_report(data)
     for number, found in enumerate(data["rows"]):
         found["by_event"] = {"view": {"n": 8000, **cell(0.05)}, HOSTILE: {"n": 317, **cell(0.01 * number)}}
@@ -219,14 +146,18 @@ def test_the_caption_says_how_many_targets_and_whether_seen_items_are_masked(dat
 
 
 @pytest.mark.parametrize(("difference", "words"), [(-0.003, "is behind"), (0.003, "beats"), (0.001, "cannot be told apart from")])
-def test_the_summary_follows_the_test_of_the_paired_difference(data: Json, difference: float, words: str) -> None:
+def test_the_summary_follows_the_test_of_the_paired_difference(
+    data: Json, difference: float, words: str, comparison: Build
+) -> None:
     data["comparisons"] = [comparison("sasrec-lea", "item_knn", difference)]
     interval = f"({difference - 0.002:+.4f} to {difference + 0.002:+.4f})"
     p = f"p {data['comparisons'][0]['p_adjusted']:.4f}"
     assert f"sasrec-lea {words} the floor item_knn: NDCG@10 {difference:+.4f} {interval}, {p}." in summary_of(render_report(data))
 
 
-def test_an_interval_that_leaves_out_0_is_not_enough_where_many_are_compared(data: Json) -> None:
+def test_an_interval_that_leaves_out_0_is_not_enough_where_many_are_compared(
+    data: Json, comparison: Build, table_row: Build
+) -> None:
     data["comparisons"] = [{**comparison("sasrec-lea", "item_knn", 0.003), "p": 0.02, "p_adjusted": 0.06}]
     html = render_report(data)
     assert "sasrec-lea cannot be told apart from the floor item_knn" in summary_of(html)
@@ -234,7 +165,7 @@ def test_an_interval_that_leaves_out_0_is_not_enough_where_many_are_compared(dat
     assert 'class="strong"' not in html.split('<section id="comparisons"')[1].split("</section>")[0]
 
 
-def test_a_comparison_stands_with_p_values_effect_and_seeds(data: Json) -> None:
+def test_a_comparison_stands_with_p_values_effect_and_seeds(data: Json, comparison: Build, table_row: Build) -> None:
     data["comparisons"] = [comparison("sasrec-lea", "item_knn", 0.003)]
     html = render_report(data)
     row_of = table_row(html, "comparisons", "sasrec-lea").replace("\N{MINUS SIGN}", "-")
@@ -246,7 +177,7 @@ def test_a_comparison_stands_with_p_values_effect_and_seeds(data: Json) -> None:
     assert "another seed might do otherwise" in render_report(data)
 
 
-def test_where_the_gains_are_stands_by_slice_for_pairs_and_for_rows(data: Json) -> None:
+def test_where_the_gains_are_stands_by_slice_for_pairs_and_for_rows(data: Json, table_row: Build) -> None:
     html = render_report(data)
     part = html.split('<section id="gains"')[1].split("</section>")[0]
     assert "6,000 targets" in part and "2,317 targets" in part
@@ -264,7 +195,7 @@ def test_where_the_gains_are_stands_by_slice_for_pairs_and_for_rows(data: Json) 
     assert Page(render_report(data)).sections == SECTIONS - {"comparisons", "gains"}
 
 
-def test_beyond_accuracy_has_intervals_where_there_are_any_and_says_what_is_left_out(data: Json) -> None:
+def test_beyond_accuracy_has_intervals_where_there_are_any_and_says_what_is_left_out(data: Json, table_row: Build) -> None:
     data["left_out"] = {"diversity": "it needs item vectors", "ease": "it needs more memory"}
     html = render_report(data)
     assert table_row(html, "beyond", "sasrec") == "sasrec 0.0365 0.0325–0.0406 0.3231 ± 0.0021 11.50 ± 0.00"
@@ -274,13 +205,13 @@ def test_beyond_accuracy_has_intervals_where_there_are_any_and_says_what_is_left
     assert "ease is left out" in html.split('<section id="results"')[1].split("</section>")[0]
 
 
-def test_a_comparison_stated_the_other_way_round_is_turned(data: Json) -> None:
+def test_a_comparison_stated_the_other_way_round_is_turned(data: Json, comparison: Build) -> None:
     data["comparisons"] = [comparison("item_knn", "sasrec-lea", 0.003)]
     assert verdict(data, "sasrec-lea", "item_knn").words == "is behind"
     assert "NDCG@10 -0.0030 (-0.0050 to -0.0010), p 0.0008" in summary_of(render_report(data))
 
 
-def test_without_a_paired_comparison_only_intervals_apart_tell_rows_apart(data: Json) -> None:
+def test_without_a_paired_comparison_only_intervals_apart_tell_rows_apart(data: Json, cell: Build) -> None:
     data["comparisons"] = []
     said = summary_of(render_report(data))
     assert "sasrec-lea cannot be told apart from the floor item_knn: their NDCG@10 intervals overlap" in said
@@ -288,13 +219,13 @@ def test_without_a_paired_comparison_only_intervals_apart_tell_rows_apart(data: 
     assert "sasrec-lea is behind the floor item_knn: their NDCG@10 intervals do not overlap" in summary_of(render_report(data))
 
 
-def test_the_summary_says_whether_annotations_helped_even_if_they_did_not(data: Json) -> None:
+def test_the_summary_says_whether_annotations_helped_even_if_they_did_not(data: Json, comparison: Build) -> None:
     assert "sasrec-lea beats its base sasrec: NDCG@10 +0.0081" in summary_of(render_report(data))
     data["comparisons"][0] = comparison("sasrec-lea", "sasrec", -0.0081)
     assert "sasrec-lea is behind its base sasrec: NDCG@10 -0.0081" in summary_of(render_report(data))
 
 
-def test_many_pairs_are_counted_instead_of_listed(data: Json) -> None:
+def test_many_pairs_are_counted_instead_of_listed(data: Json, row: Build) -> None:
     for number in range(3):
         name = f"lea-{number}"
         data["rows"].append(row(name, "agent", 0.02 + 0.03 * number))
@@ -343,11 +274,11 @@ def test_only_a_simulated_log_is_called_simulated(data: Json) -> None:
     assert "The log is simulated." in Page(render_report(data)).texts["all"]
 
 
-def test_sessions_show_hits_in_words_and_cut_long_histories(data: Json) -> None:
+def test_sessions_show_hits_in_words_and_cut_long_histories(data: Json, table_row: Build) -> None:
     html = render_report(data)
-    assert '<li class="hit">✓ hit: drill</li>' in html and "hit: nail" not in html
+    assert '<li data-title class="hit">✓ hit: drill</li>' in html and "hit: nail" not in html
     assert "found by 1 of 2 agents" in html
-    assert "3 earlier" in html and '<li value="4">thing 4</li>' in html and ">thing 3<" not in html
+    assert "3 earlier" in html and '<li data-title value="4">thing 4</li>' in html and ">thing 3<" not in html
     assert table_row(html, "sessions", "vice") == "vice \N{MINUS SIGN}1.25"
 
 
@@ -364,7 +295,7 @@ def test_an_environment_that_training_did_not_improve_is_called_so(data: Json) -
     assert "training did not improve on the untrained rule" in render_report(data)
 
 
-def test_settings_and_costs_are_complete(data: Json) -> None:
+def test_settings_and_costs_are_complete(data: Json, table_row: Build) -> None:
     html = render_report(data)
     assert table_row(html, "run", "lora rank") == "lora rank 8"
     assert table_row(html, "run", "seed") == "seed 7"

@@ -185,7 +185,9 @@ class Learner:
             for role, network in networks.items() if network is not None
             for name, tensor in network.named_parameters()
         }  # fmt: skip
-        return {**named, "batches_done": self.batches_done, "recent_best": self.recent_best.items}
+        if self.agent.is_sparse:
+            named["recent_best"] = self.recent_best.items
+        return {**named, "batches_done": self.batches_done}
 
     def losses(self, batch: Batch) -> Losses:
         """One training step: encode, score, and ask the objective."""

@@ -1,5 +1,6 @@
 """The commands of the line: run and demo, a verb for each stage, audit and tune."""
 
+import importlib.metadata
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -10,7 +11,7 @@ import typer
 from learec.cli.options import DataFolder, Device, Loggers, RecipePath, RunFolder, make_run
 from learec.cli.serving import print_sample
 from learec.cli.tables import print_results
-from learec.errors import ConfigError
+from learec.errors import ArtifactError, ConfigError
 from learec.line import STAGES, add_items_stage, append_stage, train_stage, walk
 from learec.progress import Reporter
 from learec.run import Run
@@ -153,8 +154,47 @@ def evaluate(recipe: RecipePath, data: DataFolder = None, folder: RunFolder = No
 
 
 @app.command()
-def report(recipe: RecipePath, data: DataFolder = None, folder: RunFolder = None) -> None:
-    """Write one HTML page with tables, curves and sessions with titles: makes report/report.html."""
-    job = make_run(recipe, data, folder, "cpu")
+def report(
+    made_of: Annotated[
+        list[Path], typer.Argument(metavar="RECIPE | RUN_FOLDERS", help="a recipe, or folders of runs to compare, such as runs/*")
+    ],
+    data: DataFolder = None, folder: RunFolder = None,
+    out: Annotated[Path | None, typer.Option(help="with run folders: the page (default: runs/comparison.html)")] = None,
+) -> None:  # fmt: skip
+    """Write one HTML page with tables, curves and sessions with titles: makes report/report.html.
+
+    Given folders of runs instead of a recipe, writes one page that sets the runs side by side.
+    """
+    folders = [path for path in made_of if path.is_dir()]
+    if folders:
+        if folder is not None:
+            raise ConfigError("--folder goes with a recipe; name where the comparison of runs goes with --out")
+        _compare_runs(made_of, out or Path("runs/comparison.html"))
+        return
+    if len(made_of) > 1 or out is not None:
+        seen = f"{len(made_of)} files" if len(made_of) > 1 else "--out and a recipe"
+        raise ConfigError(f"{made_of[0]}: got {seen}, wanted one recipe, or folders of runs to compare such as runs/*")
+    job = make_run(made_of[0], data, folder, "cpu")
     STAGES["report"](job)
     job.reporter.say(f"report: {job.folder('report') / 'report.html'}")
+
+
+def _compare_runs(given: list[Path], out: Path) -> None:
+    """Compare those of the folders that have results; the page itself is no run, and runs/* names it too."""
+    from learec.evaluation.run_comparison import read_run, run_names, warnings, write_comparison
+
+    reporter, given = Reporter(), [path for path in dict.fromkeys(given) if path.resolve() != out.resolve()]
+    if files_given := [path for path in given if not path.is_dir()]:
+        raise ConfigError(f"{files_given[0]}: is no folder, wanted folders of runs only, or one recipe only")
+    runs = []
+    for path, name in zip(given, run_names(given), strict=True):
+        try:
+            runs.append(read_run(path, name))
+        except ArtifactError as error:
+            reporter.say(f"Left out: {error}")
+    if not runs:
+        raise ArtifactError(f"{given[0]}: no run with results is here; make one with `learec run RECIPE`")
+    write_comparison(runs, out, importlib.metadata.version("learec"))
+    for sentence in warnings(runs):
+        reporter.say(f"Not comparable: {sentence}")
+    reporter.say(f"comparison of {len(runs)} runs: {out}")

@@ -1,11 +1,13 @@
 """The report's charts, drawn by plots.py from what the report shows."""
 
+import math
 from typing import Any
 
 from markupsafe import Markup
 
 from learec.evaluation import plots
 from learec.evaluation.figures import number, signed
+from learec.evaluation.value_table import column_name
 from learec.evaluation.verdicts import SELECTING, Json, told_apart
 
 REWARD_LAYERS = {
@@ -32,6 +34,18 @@ def comparisons_chart(comparisons: list[Json]) -> Markup:
         _interval_row(f"{c['new']} \N{MINUS SIGN} {c['base']}", c["difference"], c, signed, told_apart(c)) for c in comparisons
     ]
     return plots.interval_plot(rows, "Differences with 95\u00a0% interval", zero=True)
+
+
+def values_chart(values: Json | None) -> Markup:
+    """Policies' true values by rollout and what they lie between, best first; agents are filled dots. Empty without a rollout."""
+    if not values or values["rollout"] is None:
+        return plots.NONE
+    rollout = values["rollout"]
+    told = [(column_name(row), row["value"], row["seed"] is not None) for row in rollout["rows"]]
+    told += [(bound["name"], bound["value"], False) for bound in rollout["bounds"]]
+    shown = sorted((entry for entry in told if math.isfinite(entry[1]["mean"])), key=lambda entry: -entry[1]["mean"])
+    dots = [_interval_row(name, cell["mean"], cell, number, strong) for name, cell, strong in shown]
+    return plots.interval_plot(dots, "Reward per list by rollout with 95\u00a0% interval, best first")
 
 
 def _interval_row(label: str, mean: float, cell: Json, told: Any, strong: bool) -> plots.IntervalRow:

@@ -17,8 +17,8 @@ def signed(value: float | None, decimals: int = 4) -> str:
 
 
 def share(value: float) -> str:
-    """Print a share as per cent."""
-    return f"{100 * value:.1f}\u00a0%"
+    """Print a share as per cent; a dash for what is not a number."""
+    return f"{100 * value:.1f}\u00a0%" if math.isfinite(value) else "\N{EN DASH}"
 
 
 def duration(seconds: float) -> str:

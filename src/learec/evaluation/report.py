@@ -15,6 +15,7 @@
     comparisons           [{new, base, metric, difference, low, high, relative | null, n, seeds, base_seeds, covers_seeds,
                             p, p_adjusted, effect, better, worse, seed_share,
                             slices: {slice: {n, difference, low, high}}}]
+    values                policy_values.py has the shape | null
     agent_curves          [{name, seed, best_epoch, measures: [{"NDCG@10": ...}, one per epoch, first before training], losses}]
     environment_curves    {best_epoch, measures: [{"pairwise accuracy", "NDCG@10", ...}], losses} | null
     rewards               {edges: n + 1 numbers, observed, random, proposed: n counts each} | null
@@ -26,16 +27,23 @@
 """
 
 import math
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-
 from learec.artifacts import write_text
 from learec.config import FLOORS
-from learec.evaluation.charts import agents_chart, comparisons_chart, environment_charts, results_chart, rewards_chart
-from learec.evaluation.figures import duration, number, share, signed
+from learec.evaluation.charts import (
+    agents_chart,
+    comparisons_chart,
+    environment_charts,
+    results_chart,
+    rewards_chart,
+    values_chart,
+)
+from learec.evaluation.figures import number
+from learec.evaluation.pages import render_page
+from learec.evaluation.value_sentences import value_sentences
+from learec.evaluation.value_table import value_table
 from learec.evaluation.verdicts import SELECTING, Json, headline_metric, summary, words_of
 
 
@@ -46,35 +54,30 @@ def write_report(data: Json, path: Path) -> None:
 
 def render_report(data: Json) -> str:
     """Render the page. Everything in `data` is shown as text, whatever it looks like."""
-    environment = Environment(
-        loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(number=number, signed=signed, share=share, duration=duration)
     metric = headline_metric(data)
-    return environment.get_template("report").render(
+    values = {
         **data,
-        floors_left_out={name: reason for name, reason in data["left_out"].items() if name in FLOORS},
-        measures_left_out={name: reason for name, reason in data["left_out"].items() if name not in FLOORS},
-        summary=summary(data),
-        headline=metric,
-        best=best_cells(data["rows"], "metrics"),
-        best_by_event=best_cells(data["rows"], "by_event"),
-        best_by_slice=best_cells(data["rows"], "slices"),
-        words_of=words_of,
-        lines=best_epochs(data["agent_curves"]),
-        charts={
+        "floors_left_out": {name: reason for name, reason in data["left_out"].items() if name in FLOORS},
+        "measures_left_out": {name: reason for name, reason in data["left_out"].items() if name not in FLOORS},
+        "summary": summary(data),
+        "headline": metric,
+        "best": best_cells(data["rows"], "metrics"),
+        "best_by_event": best_cells(data["rows"], "by_event"),
+        "best_by_slice": best_cells(data["rows"], "slices"),
+        "words_of": words_of,
+        "value_sentences": value_sentences(data["values"]) if data["values"] else [],
+        "value_table": value_table(data["values"]) if data["values"] else None,
+        "lines": best_epochs(data["agent_curves"]),
+        "charts": {
             "results": results_chart(data["rows"], metric),
             "comparisons": comparisons_chart(data["comparisons"]),
             "agents": agents_chart(data["agent_curves"]),
             "environment": environment_charts(data["environment_curves"]),
             "rewards": rewards_chart(data["rewards"]),
+            "policies": values_chart(data["values"]),
         },
-    )
-
-
-def _template(name: str) -> str:
-    """The page, or a part of it."""
-    return files("learec.evaluation").joinpath(f"{name}.html.jinja").read_text(encoding="utf-8")
+    }
+    return render_page("report", values)
 
 
 def best_cells(rows: list[Json], part: str) -> dict[str, str]:
