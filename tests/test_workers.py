@@ -207,7 +207,7 @@ def test_the_weighed_losses_of_all_shares_add_up_to_those_of_the_batch(small_log
 
 
 def test_every_step_of_a_batch_is_in_one_share(small_log):
-    _, batch = batch_of(small_log)
+    _, batch = batch_of(small_log, objective="snqn")
     parts = [batch.part(process, 3) for process in range(3)]
     assert [part.items.tolist() for part in parts] == [batch.items[process::3].tolist() for process in range(3)]
     assert sorted(torch.cat([part.steps.actions for part in parts]).tolist()) == sorted(batch.steps.actions.tolist())

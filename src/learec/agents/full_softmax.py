@@ -1,10 +1,9 @@
 """Softmax over the whole catalog: log probabilities of the few actions that losses read."""
 
-import torch
 from torch import Tensor
 
 from learec.agents.agent import Agent
-from learec.agents.item_product import LogSumExp, Scratch
+from learec.agents.item_product import LogSumExp, Scratch, in_blocks
 
 
 class FullActor:
@@ -13,7 +12,7 @@ class FullActor:
     def __init__(self, agent: Agent, hidden: Tensor, scratch: Scratch) -> None:
         """Hidden (M, H). The scratch is taken until the backward pass."""
         self.agent, self.hidden = agent, hidden
-        if hidden.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+        if in_blocks(hidden):
             query, bias = agent.query(hidden), agent.possible(agent.actor_bias)
             log_sums = LogSumExp.apply(query, agent.actor_table, bias, scratch)  # type: ignore[no-untyped-call]
         else:

@@ -14,13 +14,18 @@ BLOCK = 2**19  # numbers computed at once: 2 MB stay in a core's cache
 LANE = 16  # floats in a cache line; where rows begin elsewhere, products run at half their speed
 
 
+def in_blocks(hidden: Tensor) -> bool:
+    """Whether blocks pay: on a CPU in float32. Elsewhere one product of all rows is best, and autocast chooses its precision."""
+    return hidden.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
+
 def blocks(hidden: Tensor, table: Tensor, bias: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Rows of (M, H), and their logits by table (N + 1, H) and bias (N + 1,): (rows, aligned(N + 1)), -inf beyond N.
 
     A block is valid until the next one.
     """
     n, width = len(hidden), len(table)
-    size = max(BLOCK // width, 1) if hidden.device.type == "cpu" else max(n, 1)
+    size = max(BLOCK // width, 1)
     logits = hidden.new_full((min(size, n), aligned(width)), -torch.inf)
     for start in range(0, n, size):
         rows = slice(start, min(start + size, n))
@@ -32,7 +37,9 @@ def blocks(hidden: Tensor, table: Tensor, bias: Tensor) -> Iterator[tuple[slice,
 @torch.no_grad()
 def best_items(hidden: Tensor, table: Tensor, bias: Tensor) -> Tensor:
     """argmax_b h . table_b + bias_b of every row, the lower number of two equal ones: (M, H) -> (M,)."""
-    found = torch.empty(len(hidden), dtype=torch.long, device=hidden.device)
+    if not in_blocks(hidden):
+        return torch.addmm(bias, hidden, table.T).argmax(1)
+    found = torch.empty(len(hidden), dtype=torch.long)
     for rows, logits in blocks(hidden, table, bias):
         found[rows] = _argmax(logits)
     return found
@@ -42,7 +49,7 @@ def _argmax(values: Tensor) -> Tensor:
     """Argmax looks at one number at a time, amax at a whole vector of them: the group with the maximum is found first."""
     groups = values.view(len(values), LANE, -1)
     group = groups.amax(2).argmax(1)
-    return group * groups.shape[2] + groups[torch.arange(len(values), device=values.device), group].argmax(1)
+    return group * groups.shape[2] + groups[torch.arange(len(values)), group].argmax(1)
 
 
 class Scratch:
