@@ -303,14 +303,6 @@ TRAINED = {
         ("runs/small/log: stale: min_item_events was 2 and is now 3", "refresh it with `learec prepare small.toml`"),
     ),
     "damaged log": Case(flipped_byte, TRAIN, ("runs/small/log/items.npy: damaged", "learec prepare")),
-    "unknown item": Case(
-        nothing,
-        ("recommend", "runs/small", "--history", "i1,i77"),
-        ("unknown item id 'i77' in the history", "10 items", "did you mean i7?"),
-    ),
-    "empty history": Case(
-        nothing, ("recommend", "runs/small", "--history", ","), ("the history is empty", "at least one item id")
-    ),
     "unknown agent": Case(
         nothing, ("recommend", "runs/small", "--history", "i1", "--agent", "gru"), ("--agent gru: no such agent", "sasrec/0")
     ),

@@ -84,7 +84,7 @@ def assert_it_serves(command, folder, environment):
     """The server prints its address, says that it is ready, and ends when asked to."""
     server = subprocess.Popen(command, shell=True, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
     try:
-        address = re.search(r"http://[\w.:]+", server.stdout.readline()).group()
+        address = next(found.group() for line in server.stdout if (found := re.search(r"http://[\w.:]+", line)))
         deadline = time.monotonic() + 60
         while True:
             try:

@@ -112,11 +112,12 @@ def test_a_search_is_written_as_it_was_read():
 
 
 def test_every_setting_of_an_agent_but_preset_and_seeds_may_be_searched(load):
+    on = {"placebo": "random", "placebo_columns": ("reward",), "cosine_scale": 8.0, "label_temperature": 1.0}
     for field in AgentConfig.model_fields.keys() - {"preset", "seeds"}:
-        value = getattr(AgentConfig(objective="snqn", lea=("reward",)), field)
+        value = on.get(field, getattr(AgentConfig(objective="snqn", lea=("reward",)), field))
         shown = str(list(value) if isinstance(value, tuple) else value).replace("True", "true").replace("False", "false")
         shown = f"'{value}'" if isinstance(value, str) else shown
-        base = DATA + "[agents.sasrec]\nobjective = 'snqn'\nlea = ['reward']\n[tune.sasrec]\n"
+        base = DATA + "[agents.sasrec]\nobjective = 'snqn'\nlea = ['reward']\nplacebo = 'shuffled'\n[tune.sasrec]\n"
         assert load(base + f"{field} = [{shown}]").tune["sasrec"].search.keys() == {field}
 
 
