@@ -32,9 +32,8 @@ MODEL_HEADER = messages.MODEL_HEADER.lower().encode()
 SAFE = {
     b"x-content-type-options": b"nosniff",
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
-    b"referrer-policy": b"no-referrer",
-    b"cache-control": b"no-store",
 }
+NOT_KEPT = (b"cache-control", b"no-store")
 
 
 class Door:
@@ -114,7 +113,8 @@ class Reply:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             own = {name for name, _ in message["headers"]}
-            message["headers"] = [*message["headers"], *(pair for pair in self._common() if pair[0] not in own)]
+            added = [pair for pair in (*self._common(), NOT_KEPT) if pair[0] not in own]
+            message["headers"] = [*message["headers"], *added]
         await self._send(message)
 
     async def _start(self, status: int, body: bytes, headers: Mapping[str, str] | None) -> None:

@@ -42,7 +42,7 @@ class File:
     @property
     def headers(self) -> dict[str, str]:
         """Asked for anew at every visit, so that an update is seen at once."""
-        return {"Content-Security-Policy": self.policy, "Cache-Control": "no-cache"}
+        return {"Content-Security-Policy": self.policy, "Cache-Control": "no-cache", "Referrer-Policy": "no-referrer"}
 
 
 def page_files() -> dict[str, File]:

@@ -28,6 +28,9 @@ from learec.serving.service import Service
 BACKLOG = 2048  # connections that wait to be accepted
 OWN_FILES = 64  # descriptors beside connections
 MOST_CONNECTIONS = 65_536
+# A burst of requests makes thousands of objects that go by themselves, so looking for cycles waits for more; but then it looks
+# through all generations: of what is not frozen there is little, and connections that were cut off leave cycles.
+GARBAGE = 10_000, 1, 1
 SWITCH_SECONDS = 0.001  # how long one thread may keep the interpreter from the other
 log = logging.getLogger("learec.serving")
 
@@ -187,3 +190,4 @@ def _settle_memory() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GARBAGE)
