@@ -21,7 +21,7 @@ THREADS = 1
 FILES = frozenset({"model.onnx", "table.npy", "bias.npy", "counts.npy"})
 INDEX = "items.faiss"
 Outputs = list[npt.NDArray[Any]]
-WORTH_A_CALL = 256  # places of padding that a further call of the graph costs as much as
+WORTH_A_CALL = 64  # places of padding that a further call of the graph costs as much as
 
 
 class OnnxRanker:

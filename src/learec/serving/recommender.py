@@ -17,7 +17,7 @@ from learec.serving.load import Backend, load_ranker
 from learec.serving.ranker import Ranker, Served, best, padded, scores_of
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: that takes three times as long to make, and a request makes ten
 class Recommendation:
     """One recommended item."""
 
@@ -157,8 +157,9 @@ class Recommender:
         self.check(query)
         history = self._numbers(query.history)
         seen = history if self.mask_seen else history[:0]
-        blocked = np.unique(np.concatenate([seen, self._numbers(query.exclude)]))
-        unknown = tuple(dict.fromkeys(item_id for item_id in query.history if not self._number(item_id)))
+        blocked = np.concatenate([seen, self._numbers(query.exclude)]) if query.exclude else seen
+        every_one_is_known = len(history) == len(query.history)
+        unknown = () if every_one_is_known else tuple(dict.fromkeys(one for one in query.history if not self._number(one)))
         return _Asked(history, blocked, self._candidates(query), min(query.k, self.ranker.n_items), unknown)
 
     def _candidates(self, query: Query) -> Ints | None:
