@@ -1,5 +1,7 @@
 """Small logs and models that several tests share."""
 
+import shutil
+
 import numpy as np
 import polars as pl
 import pytest
@@ -61,3 +63,39 @@ def tiny_items():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium. Of one module only: as long as it runs, no other test of its process can run an event loop."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open an address in a context of its own. No page may fail in a script, break its policy or ask beyond `home`."""
+    contexts, wrong = [], []
+
+    def opened(address, home, prepared=lambda page: None, expected="no such words", **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda said: None if expected in said.text else wrong.append(said.text))
+        page.on("request", lambda request: None if request.url.startswith(home) else wrong.append(request.url))
+        prepared(page)
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []

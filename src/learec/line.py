@@ -26,18 +26,9 @@ from learec.artifacts import (
     require,
     stored_request,
 )  # fmt: skip
-from learec.config import AgentConfig
+from learec.contest import contestants_of, known_of, results_request_of
 from learec.errors import ArtifactError
-from learec.run import (
-    TEXT_ENVIRONMENT,
-    Run,
-    open_log,
-    report_data,
-    require_annotations,
-    require_environment,
-    require_log,
-    require_text_annotations,
-)  # fmt: skip
+from learec.run import TEXT_ENVIRONMENT, Run, annotation_digests, open_log, report_data, require_environment, require_log
 
 
 def simulate_stage(run: Run) -> bool:
@@ -184,7 +175,7 @@ def train_stage(run: Run, only: str | None = None) -> bool:
     from learec.annotations.table import load_annotations
 
     workers, log_digest = run.workers(), require_log(run)
-    digests = _annotation_digests(run, log_digest, run.needs_annotations(only), only)
+    digests = annotation_digests(run, log_digest, run.needs_annotations(only), only)
     log, mask_seen = open_log(run), run.recipe.evaluation.mask_seen
     made = False
     for entry in run.recipe.entries:
@@ -201,14 +192,6 @@ def train_stage(run: Run, only: str | None = None) -> bool:
     return made
 
 
-def _annotation_digests(run: Run, log_digest: str, with_model: bool, only: str | None = None) -> tuple[str | None, str | None]:
-    """Digests of the annotations of the language model, where they are asked for, and of those without one."""
-    return (
-        require_annotations(run, log_digest) if with_model else None,
-        require_text_annotations(run, log_digest) if run.needs_text_annotations(only) else None,
-    )
-
-
 def validation_of(log: Any, mask_seen: bool) -> Callable[[Any], dict[str, float]]:
     """What training stops on: an agent's means over the validation part."""
     from learec.data.log import Part
@@ -222,76 +205,14 @@ def evaluate_stage(run: Run) -> bool:
     from learec.annotations.table import load_annotations
     from learec.evaluation.evaluate import evaluate
 
-    folder, request = run.folder("results"), _results_request(run)
+    folder, request = run.folder("results"), results_request_of(run)
     if _up_to_date(run, folder, request, "evaluate"):
         return False
     log = open_log(run)
     annotations = load_annotations(run.folder("annotations")) if "annotations" in request.parents else None
-    contestants = _contestants(run, log, annotations)
-    evaluate(request, log, annotations, contestants, folder, reporter=run.reporter, known=_known(run, log, request))
+    contestants = contestants_of(run, log, annotations)
+    evaluate(request, log, annotations, contestants, folder, reporter=run.reporter, known=known_of(run, log, request))
     return True
-
-
-def _known(run: Run, log: Any, request: Request) -> Any:
-    """What only evaluate may ask: the truth of a simulated log, and the environment where it is to judge lists."""
-    from learec.evaluation.listeners import load_listeners
-    from learec.evaluation.policy_values import Knowledge
-
-    listeners = load_listeners(run.folder("truth"), run.folder("log"), log) if "truth" in request.parents else None
-    if "environment" not in request.parents:
-        return Knowledge(listeners)
-    from learec.environment.environment import load_environment
-
-    return Knowledge(listeners, load_environment(run.folder("environment"), run.options.device))
-
-
-def _results_request(run: Run) -> Request:
-    """What evaluate is asked for: every agent of the recipe, each one current."""
-    from learec.agents.train import agent_request
-    from learec.evaluation.evaluate import results_request
-
-    log_digest = require_log(run)
-    digests = _annotation_digests(run, log_digest, run.has("annotations") or run.needs_annotations())
-    annotations_digest = digests[0]
-    parents = {"log": log_digest, **({"annotations": annotations_digest} if annotations_digest else {})}
-    for entry in run.recipe.entries:
-        wanted = agent_request(entry, log_digest, *digests)
-        parents[f"agent {entry.column}"] = require(run.agent_folder(entry), wanted, run.make_with("train")).digest
-    return results_request(run.recipe.evaluation, run.recipe.seed, {**parents, **_known_digests(run, log_digest)})
-
-
-def _known_digests(run: Run, log_digest: str) -> dict[str, str]:
-    """Digests of what only evaluate may ask, as far as it is here and asked for."""
-    found, evaluation = {}, run.recipe.evaluation
-    if run.recipe.simulate and run.has("truth") and evaluation.rollout_users:
-        wanted = request_for("truth", run.recipe.simulate, {}, seed=run.recipe.seed)
-        found["truth"] = require(run.folder("truth"), wanted, run.make_with("prepare")).digest
-    if evaluation.judged_targets and run.has("environment"):
-        found["environment"] = require_environment(run, log_digest)
-    return found
-
-
-def _contestants(run: Run, log: Any, annotations: Any) -> list[Any]:
-    """All floors and all agents, ready to score."""
-    from learec.agents.agent import load_agent
-    from learec.evaluation.baselines import DESCRIPTIONS, floors
-    from learec.evaluation.evaluate import Contestant
-    from learec.evaluation.recency import recency
-
-    vectors = annotations.item_vectors if annotations else None
-    found = floors(run.recipe.evaluation, log.training, log.catalog.n_items, vectors, recency(run.folder("log"), log))
-    contestants = [Contestant(name, None, DESCRIPTIONS[name], scorer) for name, scorer in found.items()]
-    for entry in run.recipe.entries:
-        config = entry.config
-        told = ", ".join([config.encoder, config.objective, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
-        agent, _ = load_agent(run.agent_folder(entry), run.options.device)
-        contestants.append(Contestant(entry.name, entry.seed, told + _told_placebo(config), agent))
-    return contestants
-
-
-def _told_placebo(config: AgentConfig) -> str:
-    part = " + ".join(config.replaced_columns) if config.replaced_columns != config.lea else ""
-    return f", {' '.join([part, config.placebo]).strip()} (placebo)" if config.placebo else ""
 
 
 def report_stage(run: Run) -> bool:
@@ -299,7 +220,7 @@ def report_stage(run: Run) -> bool:
     from learec.evaluation.report import write_report
 
     folder = run.folder("report")
-    results = require(run.folder("results"), _results_request(run), run.make_with("evaluate")).digest
+    results = require(run.folder("results"), results_request_of(run), run.make_with("evaluate")).digest
     request = request_for("report", run.recipe.model_dump(mode="json", exclude={"tune"}), {"results": results})
     if _up_to_date(run, folder, request, "report"):
         return False

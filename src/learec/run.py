@@ -105,6 +105,14 @@ def require_text_annotations(run: Run, log_digest: str) -> str:
     return require(run.folder("text-annotations"), wanted, run.make_with("annotate")).digest
 
 
+def annotation_digests(run: Run, log_digest: str, with_model: bool, only: str | None = None) -> tuple[str | None, str | None]:
+    """Digests of the annotations of the language model, where they are asked for, and of those without one."""
+    return (
+        require_annotations(run, log_digest) if with_model else None,
+        require_text_annotations(run, log_digest) if run.needs_text_annotations(only) else None,
+    )
+
+
 def require_environment(run: Run, log_digest: str) -> str:
     """Digest of an environment that fits the recipe and the log."""
     parents = {"log": log_digest, "language model": ""}

@@ -1,5 +1,7 @@
 """Controls keep the size of the columns they replace and cut their tie to the step; other columns stay as they are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from learec.data.tfidf import tfidf_vectors
 
 ALL = ("state", "reward", "augmented", "items")
 N = 200
+ITEMS = np.arange(1, 50)
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def rows_of(array):
 
 
 def test_shuffling_all_columns_moves_whole_rows_among_annotated_steps(annotations):
-    placebo = shuffled(annotations, ALL, seed=1)
+    placebo = shuffled(annotations, ALL, ITEMS, seed=1)
     asked = annotations.annotated
     for name in ("states", "rewards", "augmented", "augmented_rewards"):
         mine, theirs = getattr(placebo, name), getattr(annotations, name)
@@ -52,8 +55,7 @@ def test_shuffling_all_columns_moves_whole_rows_among_annotated_steps(annotation
 @pytest.mark.parametrize("kind", ["shuffled", "random"])
 @pytest.mark.parametrize("column", ALL)
 def test_columns_that_are_not_named_stay(annotations, kind, column):
-    named = {"columns": (column,), "seed": 1}
-    placebo = shuffled(annotations, **named) if kind == "shuffled" else random(annotations, items=np.arange(1, 50), **named)
+    placebo = (shuffled if kind == "shuffled" else random)(annotations, (column,), ITEMS, 1)
     arrays = {
         "state": ["states"],
         "reward": ["rewards", "augmented_rewards"],
@@ -67,12 +69,23 @@ def test_columns_that_are_not_named_stay(annotations, kind, column):
 
 
 def test_noise_has_the_columns_own_mean_and_spread_and_as_many_actions(annotations):
-    placebo, asked = random(annotations, ALL, np.arange(1, 50), seed=2), annotations.annotated
+    placebo, asked = random(annotations, ALL, ITEMS, seed=2), annotations.annotated
     np.testing.assert_allclose(placebo.states[asked].mean(0), annotations.states[asked].mean(0), atol=0.7)
     np.testing.assert_allclose(placebo.states[asked].std(0), annotations.states[asked].std(0), rtol=0.25)
     np.testing.assert_array_equal(placebo.augmented > 0, annotations.augmented > 0)
     assert set(np.unique(placebo.augmented)) <= set(range(50))
     assert np.abs(np.corrcoef(placebo.rewards[asked], annotations.rewards[asked])[0, 1]) < 0.3
+
+
+@pytest.mark.parametrize("control", [shuffled, random])
+def test_tokens_of_items_that_no_training_step_has_reach_nobody(annotations, control):
+    warm = np.arange(1, 40)
+    placebo = control(annotations, ("items",), warm, 0)
+    np.testing.assert_allclose(placebo.item_vectors[40:], annotations.item_vectors[40:], atol=1e-6)
+    changed = annotations.item_vectors.copy()
+    changed[40:] = 0
+    other = control(replace(annotations, item_vectors=changed), ("items",), warm, 0)
+    np.testing.assert_array_equal(placebo.item_vectors[1:40], other.item_vectors[1:40])
 
 
 def test_random_actions_are_items_of_training_steps(annotations):
@@ -81,7 +94,7 @@ def test_random_actions_are_items_of_training_steps(annotations):
 
 
 def test_columns_of_other_annotations_take_the_place_of_the_named_ones(annotations):
-    other = shuffled(annotations, ALL, seed=3)
+    other = shuffled(annotations, ALL, ITEMS, seed=3)
     mixed = replaced(annotations, ("augmented",), other)
     assert mixed.augmented is other.augmented
     assert mixed.augmented_rewards is other.augmented_rewards

@@ -107,7 +107,7 @@ def digests_of(annotations: Annotations | None) -> tuple[str | None, str | None]
 def _with_placebo(entry: AgentEntry, annotations: Annotations, log: Log) -> Annotations:
     columns, seed = entry.config.replaced_columns, derived_seed("placebo", entry.seed)
     if entry.config.placebo == "shuffled":
-        return shuffled(annotations, columns, seed)
+        return shuffled(annotations, columns, log.training.items, seed)
     if entry.config.placebo == "random":
         return random(annotations, columns, log.training.items, seed)
     if entry.config.placebo == "text":

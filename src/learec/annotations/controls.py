@@ -18,15 +18,15 @@ from learec.data.neighbours import unit_rows
 BY_STEP = {"state": ("states",), "reward": ("rewards",), "augmented": ("augmented", "augmented_scores", "augmented_rewards")}
 
 
-def shuffled(annotations: Annotations, columns: Collection[str], seed: int) -> Annotations:
-    """Every annotated step gets the named columns of another one, the same for all columns; items swap their tokens."""
+def shuffled(annotations: Annotations, columns: Collection[str], items: Ints, seed: int) -> Annotations:
+    """Every annotated step gets the named columns of another one, the same for all columns; training `items` swap tokens."""
     rng = np.random.default_rng(seed)
     rows = np.flatnonzero(annotations.annotated)
     other = np.arange(len(annotations.rewards))
     other[rows] = rng.permutation(rows)
     placebo = replace(annotations, **{name: getattr(annotations, name)[other] for name in _arrays_of(columns)})
     if "items" in columns:
-        placebo = replace(placebo, item_vectors=_items_permuted(annotations.item_vectors, rng))
+        placebo = replace(placebo, item_vectors=_items_permuted(annotations.item_vectors, items, rng))
     return _rewards_redrawn(placebo, rng) if "reward" in columns and "augmented" not in columns else placebo
 
 
@@ -40,7 +40,7 @@ def random(annotations: Annotations, columns: Collection[str], items: Ints, seed
     if "state" in columns:
         placebo = replace(placebo, states=_noise_like(annotations.states, asked, rng))
     if "items" in columns:
-        known = np.asarray(annotations.item_vectors.any(1))
+        known = np.isin(np.arange(len(annotations.item_vectors)), items) & annotations.item_vectors.any(1)
         placebo = replace(placebo, item_vectors=unit_rows(_noise_like(annotations.item_vectors, known, rng)))
     if "reward" in columns:
         placebo = replace(placebo, rewards=_noise_like(annotations.rewards, asked, rng))
@@ -57,9 +57,9 @@ def _arrays_of(columns: Collection[str]) -> list[str]:
     return [name for column in columns for name in BY_STEP.get(column, ())]
 
 
-def _items_permuted(vectors: Floats, rng: np.random.Generator) -> Floats:
-    """Every item with a vector gets that of another one."""
-    known = np.flatnonzero(vectors.any(1))
+def _items_permuted(vectors: Floats, items: Ints, rng: np.random.Generator) -> Floats:
+    """Every one of the items that has a vector gets that of another one: cold items' texts reach nobody."""
+    known = np.unique(items)[vectors[np.unique(items)].any(1)]
     permuted = np.array(vectors)
     permuted[known] = vectors[rng.permutation(known)]
     return permuted

@@ -1,0 +1,69 @@
+"""Beside the line: who is measured in evaluate, what that is asked of, and what only evaluate may know."""
+
+from typing import Any
+
+from learec.artifacts import Request, request_for, require
+from learec.config import AgentConfig
+from learec.run import Run, annotation_digests, require_environment, require_log
+
+
+def results_request_of(run: Run) -> Request:
+    """What evaluate is asked for: every agent of the recipe, each one current."""
+    from learec.agents.train import agent_request
+    from learec.evaluation.evaluate import results_request
+
+    log_digest = require_log(run)
+    digests = annotation_digests(run, log_digest, run.has("annotations") or run.needs_annotations())
+    annotations_digest = digests[0]
+    parents = {"log": log_digest, **({"annotations": annotations_digest} if annotations_digest else {})}
+    for entry in run.recipe.entries:
+        wanted = agent_request(entry, log_digest, *digests)
+        parents[f"agent {entry.column}"] = require(run.agent_folder(entry), wanted, run.make_with("train")).digest
+    return results_request(run.recipe.evaluation, run.recipe.seed, {**parents, **_known_digests(run, log_digest)})
+
+
+def _known_digests(run: Run, log_digest: str) -> dict[str, str]:
+    """Digests of what only evaluate may ask, as far as it is here and asked for."""
+    found, evaluation = {}, run.recipe.evaluation
+    if run.recipe.simulate and run.has("truth") and evaluation.rollout_users:
+        wanted = request_for("truth", run.recipe.simulate, {}, seed=run.recipe.seed)
+        found["truth"] = require(run.folder("truth"), wanted, run.make_with("prepare")).digest
+    if evaluation.judged_targets and run.has("environment"):
+        found["environment"] = require_environment(run, log_digest)
+    return found
+
+
+def known_of(run: Run, log: Any, request: Request) -> Any:
+    """What only evaluate may ask: the truth of a simulated log, and the environment where it is to judge lists."""
+    from learec.evaluation.listeners import load_listeners
+    from learec.evaluation.policy_values import Knowledge
+
+    listeners = load_listeners(run.folder("truth"), run.folder("log"), log) if "truth" in request.parents else None
+    if "environment" not in request.parents:
+        return Knowledge(listeners)
+    from learec.environment.environment import load_environment
+
+    return Knowledge(listeners, load_environment(run.folder("environment"), run.options.device))
+
+
+def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
+    """All floors and all agents, ready to score."""
+    from learec.agents.agent import load_agent
+    from learec.evaluation.baselines import DESCRIPTIONS, floors
+    from learec.evaluation.evaluate import Contestant
+    from learec.evaluation.recency import recency
+
+    vectors = annotations.item_vectors if annotations else None
+    found = floors(run.recipe.evaluation, log.training, log.catalog.n_items, vectors, recency(run.folder("log"), log))
+    contestants = [Contestant(name, None, DESCRIPTIONS[name], scorer) for name, scorer in found.items()]
+    for entry in run.recipe.entries:
+        config = entry.config
+        told = ", ".join([config.encoder, config.objective, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
+        agent, _ = load_agent(run.agent_folder(entry), run.options.device)
+        contestants.append(Contestant(entry.name, entry.seed, told + _told_placebo(config), agent))
+    return contestants
+
+
+def _told_placebo(config: AgentConfig) -> str:
+    part = " + ".join(config.replaced_columns) if config.replaced_columns != config.lea else ""
+    return f", {' '.join([part, config.placebo]).strip()} (placebo)" if config.placebo else ""
