@@ -173,6 +173,9 @@ def measure(run: Path, agent: str, seconds: float) -> dict[str, float]:
         ports = {OURS: port, "plain service, def": in_threads, "plain service, async def": in_loop}
         single = measure_single(ports, histories, seconds, lambda: memory.append(resident(process)))
         rates = {name: told(name, measured) for name, measured in single.items()}
+        for name, measured in single.items():
+            if set(measured.statuses) != {200}:
+                raise SystemExit(f"{name}: wanted nothing but 200, got {dict(measured.statuses)}")
         check(OURS, single[OURS], wanted)
         batched = closed_loop(port, bodies(histories, BATCH), BATCH_CLIENTS, seconds / 3)
         recs = told("histories in batches", batched, BATCH)

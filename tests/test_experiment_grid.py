@@ -1,12 +1,11 @@
 """An experiment file becomes ordinary recipes: which cells, under which names, compared with which, and what is refused."""
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from learec.config import AgentConfig, load_recipe
-from learec.config.experiment import Encoder, Objective, Placebo, load_experiment
+from learec.config import load_recipe
+from learec.config.experiment import load_experiment
 from learec.errors import ConfigError
 from learec.experiment.grid import MAIN, plan_of
 from learec.experiment.jobs import jobs_of
@@ -60,13 +59,6 @@ values = [3, 5]
 encoders = ["sasrec"]
 columns = ["LEA"]
 """
-
-
-def test_the_axes_are_those_of_agents():
-    fields = AgentConfig.model_fields
-    assert get_args(fields["encoder"].annotation) == get_args(Encoder)
-    assert get_args(fields["objective"].annotation) == get_args(Objective)
-    assert set(get_args(Placebo)) == set(get_args(get_args(fields["placebo"].annotation)[0]))
 
 
 def planned(tmp_path: Path, text: str = GRID):

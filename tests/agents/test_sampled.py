@@ -1,13 +1,19 @@
 """Large catalogs: the sampled softmax estimates the full one, and only rows in use are touched."""
 
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from learec.agents.agent import Agent, load_agent
+from learec.agents.batches import Batches
 from learec.agents.sampled import ItemSampler, RecentBest, SampledActor
-from learec.agents.train import train
+from learec.agents.train import Learner, train
 from learec.config import AgentConfig, AgentEntry
+from learec.data.log import Catalog
+from learec.fit import Plan, Task, step
 
 LARGE = {"hidden_size": 16, "n_layers": 1, "batch_size": 16, "max_length": 10, "full_softmax_items": 1, "n_sampled": 24}
 
@@ -60,7 +66,7 @@ def test_the_newest_maxima_come_first_and_the_oldest_are_forgotten():
     recent = RecentBest(3, "cpu")
     assert recent.candidates(torch.tensor([9, 4, 9])).tolist() == [4, 9]
     recent.update(torch.tensor([7, 5, 7]))
-    assert recent.items.tolist() == [5, 7, 0]
+    assert recent.items.tolist() == [7, 5, 0], "7 was the best of two states"
     recent.update(torch.tensor([7, 2]))
     assert recent.items.tolist() == [2, 7, 5]
     recent.update(torch.tensor([8, 1]))
@@ -84,16 +90,37 @@ def test_with_recent_maxima_as_candidates_the_sampled_maximum_climbs_to_that_of_
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("objective", ["supervised", "snqn", "sa2c"])
-def test_training_over_a_sample_learns_and_touches_only_rows_in_use(small_log, tmp_path, quiet, objective, tied):
-    config = AgentConfig(**LARGE, objective=objective, tied=tied, epochs=6, switch_after=10, learning_rate=0.01)
+@pytest.mark.parametrize("cosine_scale", [None, 8.0])
+def test_training_over_a_sample_leaves_padding_and_cold_items_silent(small_log, tmp_path, quiet, objective, tied, cosine_scale):
+    table = small_log.catalog.table
+    small_log = replace(small_log, catalog=Catalog(pl.concat([table, table[:1].with_columns(item_id=pl.lit("of no step"))])))
+    own = {"epochs": 6, "switch_after": 10, "learning_rate": 0.01, "cosine_scale": cosine_scale}
+    config = AgentConfig(**LARGE, **own, objective=objective, tied=tied)
     entry = AgentEntry("x", 0, config)
     options = {"device": "cpu", "reporter": quiet, "validate": lambda agent: {"none": 0.0}}
     notes = train(entry, small_log, None, tmp_path / "agent", **options)
     losses = [epoch["ce"] for epoch in notes["curves"]["losses"][1:]]
-    if objective == "supervised":
+    if objective == "supervised" and cosine_scale is None:
         assert losses[-1] < losses[0]
     trained, _ = load_agent(tmp_path / "agent", "cpu")
     assert trained.is_sparse
     assert not trained.encoder.items.weight[0].any()
-    cold = trained.encoder.items.weight[trained.cold_items]
-    assert not cold.any()
+    assert len(trained.cold_items)
+    assert not trained.encoder.items.weight[trained.cold_items].any()
+
+
+@pytest.mark.parametrize("cosine_scale", [None, 8.0])
+def test_a_step_moves_the_rows_of_items_that_were_read_chosen_or_drawn_and_no_others(small_log, monkeypatch, cosine_scale):
+    config = AgentConfig(**{**LARGE, "n_sampled": 4, "batch_size": 2}, cosine_scale=cosine_scale)
+    learner = Learner([Agent(config, small_log.catalog.n_items, 0)], ItemSampler(small_log.training.items, 4, "cpu"))
+    drawn = []
+    plain = learner.sampler.draw
+    monkeypatch.setattr(learner.sampler, "draw", lambda: (drawn.append(plain()), drawn[-1])[1])
+    before = learner.agent.item_embedding.weight.detach().clone()
+    batch = Batches(small_log.training, None, config, "cpu").epoch(1, 0)[0]
+    task = Task(learner.tensors(), learner.optimizers, lambda epoch: [batch], learner.losses, lambda: {})
+    step(task, batch, Plan(1, None, 0), (1, 0))
+    moved = set((learner.agent.item_embedding.weight != before).any(1).nonzero()[:, 0].tolist())
+    used = set(batch.items.flatten().tolist()) | set(batch.steps.actions.tolist()) | set(drawn[0][0].tolist())
+    assert moved == used - {0}
+    assert len(used) < small_log.catalog.n_items

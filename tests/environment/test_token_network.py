@@ -54,11 +54,15 @@ def test_only_the_sample_is_trained_on_and_never_a_cold_item(llama_llm, tmp_path
     plain = TokenTraining.network
     monkeypatch.setattr(TokenTraining, "network", lambda self, means, ids: seen.append(ids) or plain(self, means, ids))
     one, other = (
-        make_item_tokens(llama_llm, log_of(text), config_of(), 0, tmp_path / text, quiet) for text in ("red hat", "big old lamp")
+        make_item_tokens(llama_llm, log_of(text), config_of(token_sample=N_ITEMS), 0, tmp_path / text, quiet)
+        for text in ("red hat", "big old lamp")
     )
-    assert [len(ids) for ids in seen] == [100, 100] and seen[0] == seen[1]
+    assert [len(ids) for ids in seen] == [N_ITEMS - 2] * 2, "neither the item without text nor the cold one"
+    assert seen[0] == seen[1]
     assert torch.equal(one.tokens[:COLD], other.tokens[:COLD])
     assert not torch.equal(one.tokens[COLD], other.tokens[COLD])
+    make_item_tokens(llama_llm, log_of("red hat"), config_of(), 0, tmp_path / "sample", quiet)
+    assert len(seen[2]) == 100
 
 
 def test_the_network_makes_the_model_write_texts_that_it_was_not_trained_on_better_than_their_means(llama_llm, tmp_path, quiet):

@@ -1,13 +1,12 @@
 """Slices by hand: repeats, head, tail and cold items by training steps alone, short and long histories."""
 
-from types import SimpleNamespace
-
 import numpy as np
+import polars as pl
 import pytest
 
 from learec.config import EvaluationConfig
-from learec.data.log import Part, Sessions
-from learec.evaluation.slices import head_items, repeated, slices_of, training_counts
+from learec.data.log import Catalog, Log, Part, Sessions
+from learec.evaluation.slices import head_items, repeated, slices_of
 
 TRAIN, TEST = Part.TRAIN, Part.TEST
 
@@ -18,7 +17,9 @@ def log_of(rows, parts, n_items):
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
     sessions = Sessions(offsets, items, np.zeros(len(items), int), np.ones(len(items), np.float32))
     flat = np.array([part for row in parts for part in row])
-    return SimpleNamespace(sessions=sessions, training=sessions.select(flat == TRAIN), catalog=SimpleNamespace(n_items=n_items))
+    ids = [str(number) for number in range(1, n_items + 1)]
+    catalog = Catalog(pl.DataFrame({"item_id": ids, "title": ids, "text": ids}))
+    return Log(catalog, sessions, flat, pl.Series(["s"] * len(rows)), ["view"], "digest")
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_an_empty_slice_of_a_group_is_left_out_alone(log):
 def test_popularity_is_counted_in_training_alone():
     # In training 1 has three steps, 2 two and 4 one; all in all 4 has four.
     log = log_of([[1, 2, 4], [1, 2, 4], [1, 4, 4]], [[TRAIN, TRAIN, TEST]] * 3, 4)
-    assert np.flatnonzero(head_items(training_counts(log), 0.4)).tolist() == [1]
+    assert np.flatnonzero(head_items(log.training_counts, 0.4)).tolist() == [1]
 
 
 def test_head_items_are_the_share_with_most_steps_and_ties_at_the_bound_stay_out():

@@ -39,7 +39,7 @@ class Agent(nn.Module):
         super().__init__()
         self.config, self.n_items, self.state_size = config, n_items, state_size
         self.encoder = ENCODERS[config.encoder](
-            n_items, config.hidden_size, config.n_layers, config.n_heads, config.dropout, config.max_length + 1
+            n_items, config.hidden_size, config.n_layers, config.n_heads, config.dropout, config.max_length
         )
         self.cold_items = nn.Buffer(torch.zeros(0, dtype=torch.long) if cold_items is None else cold_items)
         self.actor = None if config.tied else nn.Embedding(n_items + 1, config.hidden_size)
@@ -65,7 +65,8 @@ class Agent(nn.Module):
 
     def logits_at(self, hidden: Tensor, items: Tensor) -> Tensor:
         """Actor's logits of some items alone: hidden (M, H), items (C,) for all rows -> (M, C), or (M, K) -> (M, K)."""
-        rows, bias = functional.embedding(items, self.actor_table, sparse=self.is_sparse), self.actor_bias[items]
+        rows = self._as_scored(functional.embedding(items, self._own_table, sparse=self.is_sparse))
+        bias = self.actor_bias[items]
         query = self.query(hidden)
         if items.dim() == 1:
             return torch.addmm(bias, query, rows.T)
@@ -106,8 +107,14 @@ class Agent(nn.Module):
     @property
     def actor_table(self) -> Tensor:
         """Item rows that the actor multiplies with, (N + 1, H); of unit length under a cosine softmax."""
-        table = self.item_embedding.weight if self.actor is None else self.actor.weight
-        return table if self.config.cosine_scale is None else unit(table)
+        return self._as_scored(self._own_table)
+
+    @property
+    def _own_table(self) -> Tensor:
+        return self.item_embedding.weight if self.actor is None else self.actor.weight
+
+    def _as_scored(self, rows: Tensor) -> Tensor:
+        return rows if self.config.cosine_scale is None else unit(rows)
 
     @property
     def is_sparse(self) -> bool:

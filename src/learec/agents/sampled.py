@@ -43,8 +43,9 @@ class RecentBest:
         return found[found > 0]
 
     def update(self, best: Tensor) -> None:
-        """Put the best items (M,) of a batch in front and forget the oldest."""
-        newest = torch.unique(best)
+        """Put the best items (M,) of a batch in front, those of most states first, and forget what is last."""
+        newest, states = torch.unique(best, return_counts=True)
+        newest = newest[states.argsort(descending=True, stable=True)]
         older = self.items[~torch.isin(self.items, newest)]
         self.items.copy_(torch.cat([newest, older])[: len(self.items)])
 

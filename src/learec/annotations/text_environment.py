@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from learec.annotations.candidates import BLOCK, LONGEST
 from learec.data.log import Floats, Ints, Log, Sessions
 from learec.data.neighbours import ContentKNN
 from learec.data.tfidf import tfidf_vectors
 
 SIZE = 256
-BLOCK = 4096
-LONGEST = 200  # items of a history that are read
 
 
 @dataclass(frozen=True)

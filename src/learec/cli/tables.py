@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from learec.config import FLOORS
+from learec.evaluation.figures import decimals, interval
 from learec.evaluation.value_sentences import value_sentences
 from learec.run import Run, costs
 
@@ -26,8 +27,8 @@ def print_results(job: Run) -> None:
         heading = f"{heading} {main}" if heading == "95 % of" else heading
         table.add_column(heading.replace("NDCG", "N").replace("HR", "H") if console.width < 100 else heading, no_wrap=True)
     for row in tables["rows"]:
-        cells = [_decimals(row["metrics"][name]["mean"]) for name in metrics]
-        table.add_row(row["name"], *cells, _interval(row["metrics"][main]), str(row["seeds"]) if row["kind"] == "agent" else "")
+        cells = [decimals(row["metrics"][name]["mean"]) for name in metrics]
+        table.add_row(row["name"], *cells, interval(row["metrics"][main]), str(row["seeds"]) if row["kind"] == "agent" else "")
     console.print(table)
     for name in sorted(FLOORS & tables["left_out"].keys()):
         job.reporter.say(f"{name} is left out: {tables['left_out'][name]}")
@@ -68,24 +69,15 @@ def _event_tables(rows: list[dict[str, Any]], width: int) -> Iterator[Table]:
             table.add_column(f"{plain(kind)}\n{rows[0]['by_event'][kind]['n']:,} targets")
         for row in rows:
             cells = [row["by_event"][kind] for kind in kinds[start : start + fit]]
-            table.add_row(row["name"], *(f"{_decimals(cell['mean'])}\n{_interval(cell)}" for cell in cells))
+            table.add_row(row["name"], *(f"{decimals(cell['mean'])}\n{interval(cell)}" for cell in cells))
         yield table
 
 
 def _comparison(pair: dict[str, Any]) -> str:
     """A pair's difference with its interval, p value and, in brackets, p adjusted for the number of pairs."""
     interval = f"({pair['low']:+.4f} to {pair['high']:+.4f})"
-    p = f"p {_decimals(pair['p'])} (adjusted {_decimals(pair['p_adjusted'])})"
+    p = f"p {decimals(pair['p'])} (adjusted {decimals(pair['p_adjusted'])})"
     return f"{pair['new']} against {pair['base']}: {pair['metric']} {pair['difference']:+.4f} {interval}, {p}"
-
-
-def _interval(cell: dict[str, float]) -> str:
-    return f"{_decimals(cell['low'])} to {_decimals(cell['high'])}"
-
-
-def _decimals(value: float) -> str:
-    """.0841: four places, without the zero that they all begin with."""
-    return f"{value:.4f}".removeprefix("0")
 
 
 def plain(text: str) -> str:

@@ -9,16 +9,20 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from learec.config.records import Count, Positive, Record, Share, first_message
 from learec.errors import ConfigError
 
+Encoder = Literal["sasrec", "gru4rec", "caser", "nextitnet"]
+Objective = Literal["supervised", "sqn", "sac", "snqn", "sa2c", "eval"]
 LeaColumn = Literal["state", "reward", "augmented", "items"]
+Placebo = Literal["shuffled", "random", "text"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     # The defaults below: tied embeddings, full or sampled softmax, dropout and patience tuned on validation.
     "strong": {},
-    # The set-up of the SQN, SNQN and SA2C authors. What differs still: a batch holds sessions, not 256 transitions (64 sessions
-    # are about as many); gradients are clipped at a norm of 5; the copy that gives values reads without dropout; training
-    # stops by validation NDCG@10 and the best epoch is kept; the bootstrap never picks padding or a cold item; encoders differ as
-    # their docstrings say; one learning rate for all logs (theirs: .005 on RetailRocket, .01 on RC15). Rewards (0.2 for a click,
-    # 1.0 for a purchase) are [data.rewards].
+    # The set-up of the SQN, SNQN and SA2C authors. What differs still: a batch holds 64 stretches, not 256 transitions (about as
+    # many where sessions are short; a long session's later stretch has one); negatives are items of training steps; gradients are
+    # clipped at a norm of 5; the copy that gives values reads without dropout; the state after a full history's last action has
+    # read one item more than the others; training stops by validation NDCG@10 and the best epoch is kept; the bootstrap never
+    # picks padding or a cold item; encoders differ as their docstrings say; one learning rate for all logs (theirs: .005 on
+    # RetailRocket, .01 on RC15). Rewards (0.2 for a click, 1.0 for a purchase) are [data.rewards].
     "published": {
         "hidden_size": 64, "n_layers": 1, "n_heads": 1, "dropout": 0.1, "max_length": 10, "batch_size": 64, "overlap": 0.9,
         "tied": False, "learning_rate": 0.005, "gamma": 0.5, "n_negatives": 10, "q_weight": 1.0, "double_q": "copies",
@@ -31,14 +35,14 @@ class AgentConfig(Record):
     """One recommender: train. `[agent]` in a recipe holds what all of its agents share."""
 
     preset: Literal["strong", "published"] = Field("strong", description="values of the settings that are not named")
-    encoder: Literal["sasrec", "gru4rec", "caser", "nextitnet"] = "sasrec"
-    objective: Literal["supervised", "sqn", "sac", "snqn", "sa2c", "eval"] = Field(
+    encoder: Encoder = "sasrec"
+    objective: Objective = Field(
         "supervised", description="agents/objectives.py has the equations; eval is the control without a maximum"
     )
     lea: tuple[LeaColumn, ...] = Field(
         (), description="annotation columns used: state, reward, augmented, items (tokens beneath the item embeddings)"
     )
-    placebo: Literal["shuffled", "random", "text"] | None = Field(
+    placebo: Placebo | None = Field(
         None, description="a control of the same size in place of the columns (annotations/controls.py); true is shuffled"
     )
     placebo_columns: tuple[LeaColumn, ...] = Field((), description="of which columns; empty: of all that lea names")
@@ -51,7 +55,7 @@ class AgentConfig(Record):
     overlap: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="of the stretches that training cuts long sessions into: share of max_length that is history only"
     )
-    batch_size: Count = Field(128, description="sessions in a batch")
+    batch_size: Count = Field(128, description="sessions, or stretches of long ones, in a batch")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of matrix products in training; weights, softmax and ranking stay float32"
     )

@@ -23,9 +23,7 @@ class EvaluationConfig(Record):
     ease_regularisation: Positive = Field(50.0, description="ease: under the squares of its weights; few counts, little trust")
     ease_decay: Share = Field(1.0, description="ease: weight of the history's items falls by this per step of age; 1 is off")
     ease_items: Count = Field(20_000, description="ease is left out with more items: its matrix takes 4 * items^2 bytes")
-    # Validation NDCG@10 of popularity and of half-lives .3, .05, .01: yoochoose_100k .0183, .0230, .0244, .0263;
-    # deskdrop_events .0006, .0017, .0054, .0048; ml_100k by global time .0367, .0394, .0398, .0334; amazon_beauty (order only)
-    # .0078, .0080, .0087, .0098; amazon_scientific (order only) .0217, .0218, .0216, .0220.
+    # docs/evaluation.md has validation NDCG@10 at other half-lives.
     recency_half_life: Share = Field(
         0.05,
         description="recent_popularity: share of the training log's span after which an event counts half; order only: of places",
@@ -34,7 +32,7 @@ class EvaluationConfig(Record):
     permutations: Annotated[int, Field(ge=199)] = Field(
         10_000, description="of each comparison's test: no p value is below 1 / (permutations + 1)"
     )
-    list_length: Count = Field(10, description="of the lists whose coverage, novelty, diversity and popularity are measured")
+    list_length: Count = Field(10, description="of the lists that are measured beyond accuracy, and that policies are judged by")
     head_share: Share = Field(0.2, description="head items: this share of the items with training steps, those with most")
     short_history: Count = Field(5, description="a history of at most so many items is short")
     off_policy: bool = Field(False, description="also estimate, from the log, what lists would earn (docs/off_policy.md)")

@@ -6,11 +6,11 @@ docs/experiments.md explains the file, experiment/grid.py makes ordinary recipes
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from learec.config.agents import AgentConfig, LeaColumn
+from learec.config.agents import AgentConfig, Encoder, LeaColumn, Objective, Placebo
 from learec.config.annotations import AnnotationsConfig
 from learec.config.data import DataConfig, SimulateConfig
 from learec.config.environment import EnvironmentConfig
@@ -18,9 +18,6 @@ from learec.config.evaluation import EvaluationConfig
 from learec.config.records import Name, Record, first_message, suggest
 from learec.errors import ConfigError
 
-Encoder = Literal["sasrec", "gru4rec", "caser", "nextitnet"]
-Objective = Literal["supervised", "sqn", "sac", "snqn", "sa2c", "eval"]
-Placebo = Literal["shuffled", "random", "text"]
 BASE = "none"  # the column set of an agent that reads no annotations
 OF_THE_GRID = {"encoder", "objective", "lea", "placebo", "placebo_columns", "seeds"}
 ABLATED: dict[str, type[Record]] = {"environment": EnvironmentConfig, "annotations": AnnotationsConfig}

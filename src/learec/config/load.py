@@ -23,7 +23,7 @@ def load_recipe(path: Path) -> Recipe:
         raise ConfigError(f"{path}: is a folder; pass the path of a .toml file, such as recipes/industrial.toml") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file ({error}); mend that place and run again") from None
-    if "experiment" in raw:
+    if raw.keys() & {"experiment", "logs"}:
         raise ConfigError(f"{path}: is an experiment, a grid of recipes; run `learec experiment {path}`")
     shared, agents = raw.pop("agent", {}), raw.get("agents")
     if not isinstance(shared, dict):

@@ -156,10 +156,14 @@ class Log:
         return self.sessions.select(np.asarray(self.parts == Part.TRAIN))
 
     @cached_property
+    def training_counts(self) -> Ints:
+        """Training steps by item number, (N + 1,)."""
+        return np.bincount(self.training.items, minlength=self.catalog.n_items + 1)
+
+    @cached_property
     def cold_items(self) -> Ints:
         """Items that no training step has, ascending. What is learnt must not know of them: only their text may be used."""
-        counts = np.bincount(self.training.items, minlength=self.catalog.n_items + 1)
-        return np.flatnonzero(counts[1:] == 0) + 1
+        return np.flatnonzero(self.training_counts[1:] == 0) + 1
 
     def targets(self, part: Part) -> Ints:
         """Steps of a part that have a history, as indices into `sessions`."""

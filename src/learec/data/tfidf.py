@@ -17,9 +17,9 @@ _WORD = re.compile(r"\w+")
 def tfidf_vectors(texts: Sequence[str], cold_items: Ints, size: int) -> Floats:
     """Vectors of unit length of items 1..N from their texts, (N + 1, W); zeros for padding and items without known words.
 
-    W is `size`, or less if the texts span less: the rows of log(1 + count) * log((1 + n) / (1 + n with the word)) are projected
-    on their first singular vectors (latent semantic analysis). Words, their weights and the projection come from the
-    items that are not cold; cold ones are only projected.
+    W is `size`, or less if the texts span less: rows of log(1 + count) * log((1 + n) / (1 + n with the word)), brought to unit
+    length, are projected on their first singular vectors (latent semantic analysis). Words, their weights and the projection
+    come from the items that are not cold; cold ones are only projected.
     """
     warm = np.ones(len(texts) + 1, dtype=bool)
     warm[[0, *cold_items]] = False

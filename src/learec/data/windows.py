@@ -32,37 +32,30 @@ def windows_of(sessions: Sessions, numbers: Ints, history: int) -> Windows:
     Windows of a long session overlap by half, and a step is scored in the first window that holds it: a state has seen
     between half and all of `history` items, or the whole session so far.
     """
-    stride = max(history // 2, 1)
-    lengths = sessions.lengths[numbers]
-    counts = 1 + np.maximum(-(-(lengths - history) // stride), 0)
-    place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    start = place * stride
-    width = max(int(np.minimum(lengths, history).max(initial=1)), 1)
-    depth = start[:, None] + np.arange(width)
-    real = depth < np.repeat(lengths, counts)[:, None]
-    steps = np.where(real, np.repeat(sessions.offsets[:-1][numbers], counts)[:, None] + depth, -1)
-    first_new = np.where(place == 0, 0, start + history - stride)
-    items = np.where(real, sessions.items[np.maximum(steps, 0)], 0).astype(np.int64)
-    return Windows(items, steps, real & (depth >= first_new[:, None]))
+    return _cut(sessions, numbers, history, max(history // 2, 1), np.full(len(numbers), history - 1))
 
 
 def stretches_of(sessions: Sessions, numbers: Ints, places: int, stride: int, rng: np.random.Generator) -> Windows:
-    """The given sessions cut into stretches of at most `places` steps, each with at most `stride` that are new.
+    """The given sessions cut into stretches of at most `places` steps, where a long session is first cut at random.
 
-    A stretch scores its new steps, and opens with as many of the ones before them as have room: between places - stride and
-    places - 1, at least one. Where a long session is first cut is drawn at random, so that over many draws a step is seen
+    All steps of a session's first stretch are new. Later ones have at most `stride` new steps, after exactly places - stride
+    older ones, so each new step has between places - stride and places - 1 steps before it. Over many draws a step is seen
     after histories of different lengths. A large stride encodes few steps twice, a small one gives long histories to all.
     """
-    lengths, longest = sessions.lengths[numbers], places - 1
-    drawn = rng.integers(longest - stride + 1, longest + 1, len(numbers))
-    first = np.where(lengths > places, drawn, np.maximum(lengths - 1, 0))  # place of the first stretch's last step
-    counts = 1 + -(-(lengths - 1 - first) // stride)
+    return _cut(sessions, numbers, places, stride, rng.integers(places - stride, places, len(numbers)))
+
+
+def _cut(sessions: Sessions, numbers: Ints, places: int, stride: int, first: Ints) -> Windows:
+    """Windows of which each scores up to `stride` steps after the one before; `first`: place of a long session's first end."""
+    lengths = sessions.lengths[numbers]
+    first = np.where(lengths > places, first, np.maximum(lengths - 1, 0))
+    counts = 1 + np.maximum(-(-(lengths - 1 - first) // stride), 0)
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     last = np.repeat(first, counts) + number * stride
-    start = np.maximum(last - longest, 0)
-    known = np.where(number == 0, -1, last - stride)  # places up to here are scored in earlier stretches
+    start = np.maximum(last - places + 1, 0)
+    known = np.where(number == 0, -1, last - stride)  # places up to here are scored in earlier windows
     end = np.minimum(last, np.repeat(lengths, counts) - 1)
-    depth = start[:, None] + np.arange(int((end - start).max(initial=0)) + 1)
+    depth = start[:, None] + np.arange(max(int((end - start).max(initial=0)), 0) + 1)
     real = depth <= end[:, None]
     steps = np.where(real, np.repeat(sessions.offsets[:-1][numbers], counts)[:, None] + depth, -1)
     items = np.where(real, sessions.items[np.maximum(steps, 0)], 0).astype(np.int64)

@@ -1,7 +1,7 @@
 """adapt --add-items: tokens for the new items of an extended log; all that was learnt stays as it is, byte for byte."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from learec.artifacts import (
     finish_interrupted,
     load_array,
     read_manifest,
-    request_for,
     require,
 )  # fmt: skip
 from learec.config import DataConfig, EnvironmentConfig
@@ -33,7 +32,6 @@ from learec.environment.item_space import load_item_space
 from learec.environment.item_tokens import TOKENS, VECTORS, new_item_tokens
 from learec.environment.llm import load_llm
 from learec.environment.token_training import TokenTraining
-from learec.environment.weights import llm_identity
 from learec.errors import ArtifactError, DataError
 from learec.progress import Reporter
 
@@ -91,12 +89,15 @@ def add_items(
         return added
     notes = {**manifest.notes, "added": [*manifest.notes.get("added", []), added]}
     space, llm = load_item_space(folder, MAKE_WITH), load_llm(config, device)
-    with building(folder, environment_request(config, seed, log.digest), notes) as partial:
+    # It is what environment_request asks for the extended log, without reading the language model's files once more.
+    request = replace(manifest.request, parents={**manifest.request.parents, "log": log.digest})
+    with building(folder, request, notes) as partial:
         _clear(partial)
         for name in manifest.files.keys() - {TOKENS, VECTORS}:
             shutil.copyfile(folder / name, partial / name)
         training = TokenTraining(llm, config, seed, partial, reporter)
-        found = new_item_tokens(training, log.catalog.table["text"][n_before:].to_list(), space, n_before)
+        cold = np.isin(np.arange(n_before + 1, log.catalog.n_items + 1), log.cold_items)
+        found = new_item_tokens(training, log.catalog.table["text"][n_before:].to_list(), space, n_before, cold)
         for name, rows in zip((TOKENS, VECTORS), found, strict=True):
             np.save(partial / name, np.concatenate([load_array(folder / name), rows]), allow_pickle=False)
     return added
@@ -105,8 +106,7 @@ def add_items(
 def _check_ancestry(manifest: Manifest, config: EnvironmentConfig, seed: int, log: Log, folder: Path) -> None:
     """Refuse an environment of another recipe, language model or log."""
     before = manifest.request.parents["log"]
-    parents = {"log": before, "language model": llm_identity(config.llm, config.revision)}
-    require(folder, request_for("environment", config, parents, seed=seed), MAKE_WITH)
+    require(folder, environment_request(config, seed, before), MAKE_WITH)
     if before != log.digest and before not in log.ancestors:
         raise ArtifactError(
             f"{folder}: was made from another log, which log/ does not extend, so its items have other numbers; "

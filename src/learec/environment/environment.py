@@ -17,6 +17,8 @@ from learec.environment.llm import LLM, load_llm
 from learec.environment.packing import Packed, pack, tree_sizes
 from learec.environment.reward_model import RewardModel
 from learec.environment.state_model import StateModel
+from learec.environment.weights import llm_identity
+from learec.errors import ArtifactError
 
 MAKE_WITH = "learec adapt RECIPE"
 ROW_SLOTS = 256  # several small sessions share a row; longer rows would only lengthen the masked attention
@@ -126,6 +128,8 @@ def load_environment(folder: Path, device: str) -> Environment:
     check_files(folder, manifest, MAKE_WITH)
     fields = EnvironmentConfig.model_fields
     config = EnvironmentConfig(**{key: value for key, value in manifest.request.config.items() if key in fields})
+    if llm_identity(config.llm, config.revision) != manifest.request.parents["language model"]:
+        raise ArtifactError(f"{folder}: was made with another version of {config.llm}; make it again with `{MAKE_WITH}`")
     llm = load_llm(config, device)
     arrays = [
         torch.from_numpy(np.array(load_array(folder / f"{name}.npy"))).to(device) for name in ("item_tokens", "item_vectors")

@@ -60,8 +60,13 @@ def make_item_tokens(llm: LLM, log: Log, config: EnvironmentConfig, seed: int, f
     return ItemTokens(tokens, found.vectors(tokens, texts.present), texts, found)
 
 
-def new_item_tokens(training: TokenTraining, texts: list[str], space: ItemSpace, n_before: int) -> tuple[Floats, Floats]:
-    """Tokens (n, D) and vectors (n, W) of items that join the n_before others, made in the way and the space of those."""
+def new_item_tokens(
+    training: TokenTraining, texts: list[str], space: ItemSpace, n_before: int, cold: Bools
+) -> tuple[Floats, Floats]:
+    """Tokens (n, D) and vectors (n, W) of items that join the n_before others, made in the way and the space of those.
+
+    Those of cold items (n,) are trained by themselves: what the others become does not depend on them.
+    """
     llm, config = training.llm, training.config
     ids = llm.token_ids(texts, config.max_text_tokens)
     present = np.array([len(text) > 0 for text in ids], dtype=bool)
@@ -71,7 +76,8 @@ def new_item_tokens(training: TokenTraining, texts: list[str], space: ItemSpace,
         tokens[present] = space.network.tokens(tokens[present])
     elif config.item_tokens == "trained":
         tokens = tokens.to(llm.causal.device)
-        _train(training, tokens, ids, present, space.tokens, "added-item")
+        for name, rows in (("added-item", present & ~cold), ("added-cold-item", present & cold)):
+            _train(training, tokens, ids, rows, space.tokens, name)
     return tokens.cpu().numpy(), space.vectors(tokens, present)
 
 

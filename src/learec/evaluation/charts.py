@@ -24,14 +24,14 @@ def results_chart(rows: list[Json], metric: str | None) -> Markup:
         return plots.NONE
     shown = sorted(rows, key=lambda row: -row["metrics"][metric]["mean"])
     told = [(row["name"], row["metrics"][metric], row["kind"] == "agent") for row in shown]
-    dots = [_interval_row(name, cell["mean"], cell, number, strong) for name, cell, strong in told]
+    dots = [interval_row(name, cell["mean"], cell, number, strong) for name, cell, strong in told]
     return plots.interval_plot(dots, f"{metric} with 95\u00a0% interval, best first")
 
 
 def comparisons_chart(comparisons: list[Json]) -> Markup:
     """Differences around the line of no difference; those that a test tells from it are filled dots."""
     rows = [
-        _interval_row(f"{c['new']} \N{MINUS SIGN} {c['base']}", c["difference"], c, signed, told_apart(c)) for c in comparisons
+        interval_row(f"{c['new']} \N{MINUS SIGN} {c['base']}", c["difference"], c, signed, told_apart(c)) for c in comparisons
     ]
     return plots.interval_plot(rows, "Differences with 95\u00a0% interval", zero=True)
 
@@ -44,11 +44,12 @@ def values_chart(values: Json | None) -> Markup:
     told = [(column_name(row), row["value"], row["seed"] is not None) for row in rollout["rows"]]
     told += [(bound["name"], bound["value"], False) for bound in rollout["bounds"]]
     shown = sorted((entry for entry in told if math.isfinite(entry[1]["mean"])), key=lambda entry: -entry[1]["mean"])
-    dots = [_interval_row(name, cell["mean"], cell, number, strong) for name, cell, strong in shown]
+    dots = [interval_row(name, cell["mean"], cell, number, strong) for name, cell, strong in shown]
     return plots.interval_plot(dots, "Reward per list by rollout with 95\u00a0% interval, best first")
 
 
-def _interval_row(label: str, mean: float, cell: Json, told: Any, strong: bool) -> plots.IntervalRow:
+def interval_row(label: str, mean: float, cell: Json, told: Any, strong: bool) -> plots.IntervalRow:
+    """A mean with its interval, told in numbers as `told` writes them; `strong` fills the dot."""
     text = f"{told(mean)} ({told(cell['low'])} to {told(cell['high'])})"
     return plots.IntervalRow(label, mean, cell["low"], cell["high"], text, strong)
 

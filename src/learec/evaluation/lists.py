@@ -6,7 +6,6 @@ import numpy as np
 
 from learec.data.log import Floats, Ints, Log, Sessions
 from learec.evaluation.compare import Values
-from learec.evaluation.slices import training_counts
 
 BLOCK = 4096  # lists whose vectors are gathered at once
 
@@ -22,7 +21,7 @@ class Shelf:
     @classmethod
     def of(cls, log: Log, targets: Ints, vectors: Floats | None) -> "Shelf":
         """For the targets (T,) of a log."""
-        counts = training_counts(log)
+        counts = log.training_counts
         return cls(counts, float(popularity_of_histories(log.sessions, targets, counts).mean()) if len(targets) else 0.0, vectors)
 
 

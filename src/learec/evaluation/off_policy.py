@@ -73,13 +73,19 @@ class Targets:
         """
         items, rewards = self.sessions.items[self.steps], np.asarray(self.sessions.rewards[self.steps], dtype=np.float64)
         shown = best > 0
-        share = 1 / np.maximum(shown.sum(axis=1), 1)  # of each item that is shown
-        raw = np.where((best == items[:, None]).any(axis=1), share, 0) / self.propensities
+        raw = probabilities(best, items) / self.propensities
         weight = np.minimum(raw, self.clip)
-        direct = np.where(shown, self.expected.of(self.sessions, self.steps, best), 0).sum(axis=1) * share
+        expected = np.where(shown, self.expected.of(self.sessions, self.steps, best), 0)
+        direct = expected.sum(axis=1) / np.maximum(shown.sum(axis=1), 1)
         own = self.expected.of(self.sessions, self.steps, items[:, None])[:, 0]
         robust = direct + weight * (rewards - own)
         return {"raw": raw, "weight": weight, "weighted": weight * rewards, "robust": robust}
+
+
+def probabilities(best: Ints, items: Ints) -> Values:
+    """Pi of the items (T,) under a policy that shows one of a list (T, k), each as likely; 0 where a list has ended."""
+    shown: Values = (best == items[:, None]).any(axis=1) / np.maximum((best > 0).sum(axis=1), 1)
+    return shown
 
 
 def default_clip(n_targets: int) -> float:

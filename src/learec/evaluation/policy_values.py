@@ -31,6 +31,7 @@ from learec.evaluation.metrics import METRICS, Ranking, Scorer
 from learec.evaluation.off_policy import LEAST, ExpectedReward, Judged, Targets, default_clip, warnings
 from learec.evaluation.rollout import EXPOSURE
 from learec.evaluation.simulated_values import SimulatedValues
+from learec.evaluation.value_table import column_name
 
 Json = dict[str, Any]
 Ratio = tuple[str, str | None]  # columns: what is measured, over what
@@ -134,7 +135,7 @@ class PolicyValues:
             "behaviour": self._behaviour.told(),
             "explained": self._targets.expected.explained(self._log.sessions, self._log.targets(Part.VALIDATION)),
             "rows": [{**policy.told, **found.as_json()} for policy, found in judged],
-            "warnings": warnings({_column(policy): found for policy, found in judged}),
+            "warnings": warnings({column_name(policy.told): found for policy, found in judged}),
         }
 
     def _rollout(self) -> Json:
@@ -217,7 +218,3 @@ def _reasons(log: Log, steps: Ints, config: EvaluationConfig, floors: Mapping[st
 def _series(policies: Sequence[Policy], ratio: Ratio) -> Series:
     figures = [policy.drawn.figure(*ratio) for policy in policies]
     return Series(np.array([value for value, _ in figures]), np.stack([drawn for _, drawn in figures], axis=1))
-
-
-def _column(policy: Policy) -> str:
-    return policy.name if policy.seed is None else f"{policy.name}/{policy.seed}"

@@ -30,7 +30,7 @@ class Recency:
         filled = training.lengths > 0
         ended = np.zeros(len(filled), dtype=times.dtype)
         ended[filled] = times[training.offsets[1:][filled] - 1]
-        newest, oldest = times.max(initial=0), times.min(initial=times.max(initial=0))
+        newest, oldest = (times.max(), times.min()) if len(times) else (0, 0)
         return cls((newest - times) / max(float(newest - oldest), 1e-12), ended)
 
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from learec.artifacts import COST, MANIFEST, Manifest, read_manifest, write_text
 from learec.errors import ArtifactError
 from learec.evaluation import plots
+from learec.evaluation.charts import interval_row
 from learec.evaluation.figures import number
 from learec.evaluation.pages import render_page
 from learec.evaluation.verdicts import headline_metric
@@ -166,12 +167,8 @@ def _chart(runs: Sequence[ComparedRun], shared: Sequence[str], cells: Json, metr
     kinds = {row["name"]: row["kind"] for run in runs for row in run.tables["rows"]}
     found = [(name, run.name, cells[run.name].get(name)) for name in shared for run in runs]
     dots = [
-        plots.IntervalRow(
-            f"{name}, {run}", cell["mean"], cell["low"], cell["high"],
-            f"{number(cell['mean'])} ({number(cell['low'])} to {number(cell['high'])})", kinds[name] == "agent",
-        )
-        for name, run, cell in found if cell
-    ]  # fmt: skip
+        interval_row(f"{name}, {run}", cell["mean"], cell, number, kinds[name] == "agent") for name, run, cell in found if cell
+    ]
     return plots.interval_plot(dots, f"{metric} with 95\u00a0% interval by run") if len(dots) <= MOST_DOTS else plots.NONE
 
 

@@ -7,6 +7,7 @@ from learec.data.log import Ints, Log
 from learec.evaluation.compare import Values
 from learec.evaluation.listeners import Listeners
 from learec.evaluation.metrics import Scorer
+from learec.evaluation.off_policy import probabilities
 from learec.evaluation.rollout import Lists, Rollout, all_knowing, at_random, served_by
 
 
@@ -43,9 +44,8 @@ class SimulatedValues:
 
     def by_true_propensities(self, best: Ints, clip: float) -> dict[str, Values]:
         """What SNIPS would divide if the behaviour policy were known; no model of it can do better."""
-        shown = (best[self._places] == self._items[self._places][:, None]).any(axis=1)
-        share = shown / np.maximum((best[self._places] > 0).sum(axis=1), 1)
-        weight = self._column(self._places, np.minimum(share / self._propensities, clip))
+        shown = probabilities(best[self._places], self._items[self._places])
+        weight = self._column(self._places, np.minimum(shown / self._propensities, clip))
         return {"true weight": weight, "true weighted": weight * self._rewards}
 
     def _column(self, places: Ints, values: Values | int) -> Values:

@@ -20,7 +20,7 @@ def slices_of(log: Log, targets: Ints, config: EvaluationConfig) -> dict[str, Bo
     came before.
     """
     sessions, items = log.sessions, log.sessions.items[targets]
-    counts = training_counts(log)
+    counts = log.training_counts
     repeats = repeated(sessions)[targets]
     head = head_items(counts, config.head_share)[items]
     cold = counts[items] == 0
@@ -34,11 +34,6 @@ def slices_of(log: Log, targets: Ints, config: EvaluationConfig) -> dict[str, Bo
     )
     shown = [name for group in GROUPS if sum(bool(found[name].any()) for name in group) > 1 for name in group]
     return {name: found[name] for name in shown if found[name].any()}
-
-
-def training_counts(log: Log) -> Ints:
-    """Training steps by item number, (N + 1,)."""
-    return np.bincount(log.training.items, minlength=log.catalog.n_items + 1)
 
 
 def head_items(counts: Ints, share: float) -> Bools:

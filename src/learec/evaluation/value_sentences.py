@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from learec.evaluation.value_table import column_name
+
 Json = Mapping[str, Any]
 
 
@@ -22,7 +24,7 @@ def _best(rollout: Json) -> str:
     best = max(rollout["rows"], key=lambda row: row["value"]["mean"])
     bounds = ", ".join(f"{bound['name']} {bound['value']['mean']:.4f}" for bound in rollout["bounds"])
     shown = f"{rollout['users']:,} simulated users who are shown {rollout['steps']} lists of {rollout['k']} each"
-    return f"Reward per list by rollout, {shown}: {_column(best)} earns most, {_interval(best['value'])}; {bounds}."
+    return f"Reward per list by rollout, {shown}: {column_name(best)} earns most, {_interval(best['value'])}; {bounds}."
 
 
 def _compared(pair: Json) -> str:
@@ -35,10 +37,6 @@ def _agreement(rows: list[Json]) -> str:
     return (
         f"How well estimates order {rows[0]['n']} policies as the rollout does, Kendall's tau (1: alike, 0: not at all): {told}."
     )
-
-
-def _column(row: Json) -> str:
-    return row["name"] if row["seed"] is None else f"{row['name']}/{row['seed']}"
 
 
 def _interval(cell: Json) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from learec.config import Recipe
-from learec.config.experiment import BASE, Ablation, ColumnSet, Encoder, Experiment, LogSection, Objective
+from learec.config.agents import Encoder, Objective
+from learec.config.experiment import BASE, Ablation, ColumnSet, Experiment, LogSection
 from learec.config.records import first_message
 from learec.errors import ConfigError
 

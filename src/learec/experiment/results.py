@@ -1,12 +1,13 @@
 """cells.parquet: a row for every log, agent, seed, part, kind of event and metric, floors included."""
 
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from learec.artifacts import UNFINISHED, read_manifest
+from learec.artifacts import read_manifest, write_bytes
 from learec.config import FLOORS
 from learec.evaluation.evaluate import named_metrics
 from learec.experiment.grid import Planned
@@ -29,9 +30,9 @@ def gather(workplace: Workplace, evaluated: Sequence[Planned]) -> pl.DataFrame:
 
 def save(table: pl.DataFrame, path: Path) -> None:
     """Write it so that a reader sees all of it or none."""
-    beside = path.with_name(path.name + UNFINISHED)
-    table.write_parquet(beside)
-    beside.rename(path)
+    buffer = BytesIO()
+    table.write_parquet(buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def _rows(workplace: Workplace, planned: Planned) -> Iterator[dict[str, Any]]:

@@ -9,10 +9,12 @@ from typing import Any
 
 import polars as pl
 
+from learec.config.experiment import BASE
+from learec.evaluation.figures import decimals, interval
+from learec.evaluation.verdicts import LEVEL, told_apart
 from learec.experiment.grid import MAIN, SUPERVISED, Cell, Plan, Planned, Point
 from learec.experiment.results import ALL_EVENTS
 
-LEVEL = 0.05  # of the adjusted p values
 BETTER, WORSE, BEATS_PLACEBOS = "†", "↓", "‡"
 MEANING = (
     f"{BETTER} better and {WORSE} worse than its base, {BEATS_PLACEBOS} better than each of its placebos: "
@@ -86,10 +88,10 @@ def _table(found: Found, planned: Planned, event: str, intervals: Mapping[str, J
         cell = planned.cells.get(row["name"])
         first = cell.encoder if cell else FLOOR
         shown = [_value(means[row["name"]][metric]) for metric in metrics]
-        interval = [_interval(intervals[row["name"]])] if intervals else []
+        shown += [interval(intervals[row["name"]])] if intervals else []
         seeds = str(row["seeds"]) if cell else ""
         label = (first if first != block else "", method(cell) if cell else row["name"])
-        lines.append(Line((*label, *shown, *interval, seeds), marks.get(row["name"], ""), first != block))
+        lines.append(Line((*label, *shown, seeds), marks.get(row["name"], ""), first != block))
         block = first
     n = int(of_event["n"].max() or 0)  # type: ignore[arg-type]
     seen = "seen items masked" if planned.recipe.evaluation.mask_seen else "seen items not masked"
@@ -104,7 +106,7 @@ def _table(found: Found, planned: Planned, event: str, intervals: Mapping[str, J
 
 def method(cell: Cell) -> str:
     """What distinguishes a cell from others of its encoder."""
-    columns = f" + {cell.columns}" if cell.columns != "none" else ""
+    columns = f" + {cell.columns}" if cell.columns != BASE else ""
     return f"{cell.objective}{columns}{f' ({cell.placebo})' if cell.placebo else ''}"
 
 
@@ -113,7 +115,7 @@ def marks_of(cells: Mapping[str, Cell], comparisons: Sequence[Json]) -> dict[str
     tested = {(one["new"], one["base"]): one for one in comparisons if one["new"] in cells}
     marks: dict[str, str] = {}
     for name, cell in cells.items():
-        base = cell.base if cell.base != cell else Cell(cell.encoder, SUPERVISED, cell.columns)
+        base = cell.base if cell.base != cell else Cell(cell.encoder, SUPERVISED, BASE)
         placebos = [other for new, other in tested if new == name and other in cells and cells[other].placebo]
         mark = _mark(tested.get((name, base.name)))
         if placebos and all(_mark(tested[name, other]) == BETTER for other in placebos):
@@ -123,7 +125,7 @@ def marks_of(cells: Mapping[str, Cell], comparisons: Sequence[Json]) -> dict[str
 
 
 def _mark(comparison: Json | None) -> str:
-    if comparison is None or comparison["p_adjusted"] >= LEVEL:
+    if comparison is None or not told_apart(comparison):
         return ""
     return BETTER if comparison["difference"] > 0 else WORSE
 
@@ -172,12 +174,3 @@ def _value(values: Sequence[float]) -> str:
     series = pl.Series(values)
     mean, deviation = float(series.mean() or 0.0), series.std()  # type: ignore[arg-type]
     return decimals(mean) + (f" ± {decimals(float(deviation))}" if deviation is not None and len(values) > 1 else "")  # type: ignore[arg-type]
-
-
-def _interval(cell: Json) -> str:
-    return f"{decimals(cell['low'])} to {decimals(cell['high'])}"
-
-
-def decimals(value: float) -> str:
-    """.0841: four places, without the zero that they all begin with."""
-    return f"{value:.4f}".removeprefix("0")

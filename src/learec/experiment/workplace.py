@@ -18,7 +18,15 @@ from learec.experiment.jobs import Job, name_of, shared_folders
 from learec.experiment.processes import Processes
 from learec.experiment.schedule import DONE, Progress
 from learec.progress import Reporter
-from learec.run import Run, check_folder, require_annotations, require_environment, require_log, require_text_annotations
+from learec.run import (
+    Run,
+    annotation_digests,
+    check_folder,
+    require_annotations,
+    require_environment,
+    require_log,
+    require_text_annotations,
+)
 from learec.toml_text import toml_text
 
 OWN = "experiment"  # folder of what is not one recipe's
@@ -120,9 +128,8 @@ class LocalHands:
             return _seconds(run.agent_folder(job.entry)) if agent_is_current(run, job.entry) else None
         if job.stage in ("adapt", "annotate"):
             return 0.0 if _is_annotated(run) else None
-        return (
-            None  # prepare reads the raw files, evaluate the recipe of finished cells, and both say themselves if it is the same
-        )
+        # prepare reads the raw files, evaluate the recipe of finished cells, and both say themselves if it is the same
+        return None
 
     def start(self, job: Job) -> None:
         """As in Hands."""
@@ -146,10 +153,9 @@ def agent_is_current(run: Run, entry: AgentEntry) -> bool:
     from learec.agents.train import agent_request
 
     log = require_log(run)
-    annotations = require_annotations(run, log) if entry.config.lea else None
-    text = require_text_annotations(run, log) if entry.config.placebo == "text" else None
+    digests = annotation_digests(run, log, bool(entry.config.lea), entry.name)
     finish_interrupted(run.agent_folder(entry))
-    return is_current(run.agent_folder(entry), agent_request(entry, log, annotations, text))
+    return is_current(run.agent_folder(entry), agent_request(entry, log, *digests))
 
 
 def _is_annotated(run: Run) -> bool:

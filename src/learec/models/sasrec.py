@@ -30,7 +30,8 @@ class SASRec(nn.Module):
 
     def forward(self, items: Tensor) -> Tensor:
         """Encode every prefix at once."""
-        places = torch.arange(items.shape[1], device=items.device)
+        # The state after a full history's last action shares the last place: one beyond would be read and never trained.
+        places = torch.arange(items.shape[1], device=items.device).clamp(max=len(self.places.weight) - 1)
         hidden = self.dropout(self.items(items) * self.scale + self.places(places))
         for block in self.blocks:
             hidden = block(hidden)

@@ -52,7 +52,7 @@ OF_USERS = errors(404, 422, 503)
 routes = APIRouter(responses=errors(401))
 
 
-@routes.post("/recommend", responses=OF_BODIES)
+@routes.post("/recommend", responses=errors(400, 404, 413, 422, 503))
 async def recommend(body: RecommendBody, service: Here, response: Response) -> Recommended:
     """The k best items after one history, or after each of many. Ids that are not known are ignored and reported."""
     answered = await service.recommend(body)
@@ -138,6 +138,7 @@ def make_app(service: Service, *, token: bool = False, lifespan: Lifespan | None
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _problem)
     app.add_exception_handler(HTTPException, _problem)
+    app.add_exception_handler(Exception, _problem)
     if token:
         _ask_for_token(app)
     return app
@@ -153,7 +154,7 @@ def _sends(file: File) -> Callable[[], Any]:
 async def _problem(request: Request, error: Exception) -> Response:
     """Every error is {"error": sentence}."""
     problem = _as_problem(request, error)
-    return JSONResponse({"error": problem.sentence}, int(problem.status), problem.headers)
+    return JSONResponse({"error": problem.sentence}, problem.status, problem.headers)
 
 
 def _as_problem(request: Request, error: Exception) -> Problem:
@@ -170,7 +171,7 @@ def _as_problem(request: Request, error: Exception) -> Problem:
         allowed = (error.headers or {}).get("Allow", "another")
         said = {404: "there is nothing here", 405: f"wrong method, wanted {allowed}"}.get(error.status_code, error.detail)
         return Problem(error.status_code, f"{where}: {said}; /docs shows what may be sent", error.headers)
-    raise error
+    return Problem(500, "the server failed at this; its log says why")
 
 
 def _ask_for_token(app: FastAPI) -> None:

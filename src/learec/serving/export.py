@@ -1,18 +1,18 @@
 """export: from a trained agent to a folder that is served without torch."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from learec.agents.agent import Agent
 from learec.artifacts import building, is_current, read_manifest, request_for
 from learec.config import derived_seed
 from learec.data.log import Ints, Log
 from learec.errors import ConfigError
 from learec.progress import Reporter
 from learec.serving.choose import Chosen
-from learec.serving.folders import make_export, open_log, training_counts
+from learec.serving.folders import make_export, open_log
 from learec.serving.graph import onnx_model
 from learec.serving.onnx_ranker import INDEX, OnnxRanker
 from learec.serving.ranker import Ranker, padded
@@ -44,9 +44,10 @@ def export(chosen: Chosen, reporter: Reporter, index: bool | None = None, index_
     notes: dict[str, Any] = {"validation": chosen.validation, "n_items": agent.n_items}
     chosen.exported.parent.mkdir(parents=True, exist_ok=True)
     with building(chosen.exported, request, notes) as partial:
-        _write_model(agent, log, partial)
+        trained = TorchRanker(agent)
+        _write_model(trained, log, partial)
         ranker, histories = OnnxRanker(partial, agent.config.max_length), _histories(log, agent.config.max_length)
-        notes["largest_difference"] = _checked(TorchRanker(agent), ranker, histories)
+        notes["largest_difference"] = _checked(trained, ranker, histories)
         if index:
             reporter.say(f"{chosen}: building an index of {agent.n_items:,} items")
             blocked = histories if settings["mask_seen"] else np.zeros_like(histories[:, :1])
@@ -54,12 +55,11 @@ def export(chosen: Chosen, reporter: Reporter, index: bool | None = None, index_
     return notes
 
 
-def _write_model(agent: Agent, log: Log, folder: Path) -> None:
-    (folder / "model.onnx").write_bytes(onnx_model(agent).SerializeToString(deterministic=True))
-    ranker = TorchRanker(agent)
+def _write_model(ranker: TorchRanker, log: Log, folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(onnx_model(ranker.agent).SerializeToString(deterministic=True))
     np.save(folder / "table.npy", ranker.table)
     np.save(folder / "bias.npy", ranker.bias)
-    np.save(folder / "counts.npy", training_counts(log))
+    np.save(folder / "counts.npy", log.training_counts)
 
 
 def _checked(trained: Ranker, exported: Ranker, histories: Ints) -> float:
@@ -69,8 +69,10 @@ def _checked(trained: Ranker, exported: Ranker, histories: Ints) -> float:
     for start in range(0, len(histories), BLOCK):
         block = histories[start : start + BLOCK]
         scores = [ranker.top(block, nothing[: len(block)], min(COMPARED, ranker.n_items))[1] for ranker in (trained, exported)]
-        difference = max(difference, float(np.nan_to_num(np.abs(scores[0] - scores[1]), nan=0.0).max()))
-    if difference > TOLERANCE:
+        with np.errstate(invalid="ignore"):
+            apart = np.where(scores[0] == scores[1], 0.0, np.abs(scores[0] - scores[1]))  # -inf on both sides is none
+        difference = float(np.maximum(difference, apart.max()))  # what is no number stays so
+    if math.isnan(difference) or difference > TOLERANCE:
         raise ConfigError(
             f"export: the graph's scores differ from the agent's by up to {difference:.1e}, wanted {TOLERANCE:.0e} at most; "
             "run `pip install --upgrade 'learec[export]'`"

@@ -9,8 +9,7 @@ from importlib.resources.abc import Traversable
 
 TYPES = {
     "html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
-    "svg": "image/svg+xml", "png": "image/png", "ico": "image/x-icon", "json": "application/json",
-    "webmanifest": "application/manifest+json", "woff2": "font/woff2",
+    "svg": "image/svg+xml",
 }  # fmt: skip
 STRICT = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
@@ -47,9 +46,8 @@ class File:
 
 def page_files() -> dict[str, File]:
     """The page's files by path; index.html is / too."""
-    folder = files("learec.serving") / "page"
-    found = {f"/{name}": _read(file) for name, file in _walk(folder)} if folder.is_dir() else {}
-    return {**found, **({"/": found["/index.html"]} if "/index.html" in found else {})}
+    found = {f"/{file.name}": _read(file) for file in (files("learec.serving") / "page").iterdir()}
+    return {**found, "/": found["/index.html"]}
 
 
 def docs_files() -> dict[str, File]:
@@ -58,16 +56,6 @@ def docs_files() -> dict[str, File]:
     ours = {"/docs": File(DOCS_PAGE, TYPES["html"]), "/docs/start.js": File(DOCS_START, TYPES["js"])}
     theirs = {f"/docs/{name}": _read(folder / name) for name in ("swagger-ui-bundle.js", "swagger-ui.css")}
     return {path: File(file.content, file.media_type, DOCS_POLICY) for path, file in {**ours, **theirs}.items()}
-
-
-def _walk(folder: Traversable, under: str = "") -> list[tuple[str, Traversable]]:
-    found = []
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            found += _walk(entry, f"{under}{entry.name}/")
-        elif entry.name.rpartition(".")[2] in TYPES:
-            found.append((f"{under}{entry.name}", entry))
-    return found
 
 
 def _read(file: Traversable) -> File:

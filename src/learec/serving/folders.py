@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from learec.artifacts import MANIFEST, Manifest, read_manifest
 from learec.data.log import Catalog, Ints, Log, load_catalog, load_log
 from learec.errors import ArtifactError
@@ -55,11 +53,6 @@ def belongs(chosen: Chosen) -> bool:
 def make_export(chosen: Chosen) -> str:
     """The command that exports an agent."""
     return f"learec export {chosen.run_folder} --onnx --agent {chosen}"
-
-
-def training_counts(log: Log) -> Ints:
-    """Training steps of every item, (N + 1,)."""
-    return np.bincount(log.training.items, minlength=log.catalog.n_items + 1)
 
 
 def served(chosen: Chosen, manifest: Manifest, counts: Ints) -> Served:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from learec.errors import ConfigError
 from learec.serving.limits import KEPT_EVENTS
 from learec.serving.messages import Event
+from learec.serving.missing import libraries_for
 from learec.serving.problems import busy
 
 SCHEMES = ("redis://", "rediss://", "unix://")
@@ -145,12 +146,10 @@ class RedisHistories:
 
     def __init__(self, url: str) -> None:
         """Connect. Raises ConfigError where the library is missing or the server does not answer."""
-        try:
+        with libraries_for("--histories redis://..."):
             import redis
             from redis.backoff import NoBackoff
             from redis.retry import Retry
-        except ModuleNotFoundError:
-            raise ConfigError("--histories redis://...: needs the redis library; run `pip install redis`") from None
         self._errors: type[Exception] = redis.RedisError
         shown = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()  # no password
         try:

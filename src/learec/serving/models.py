@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from learec.artifacts import MANIFEST, read_manifest
@@ -107,7 +106,8 @@ class Models:
         self._tried[name] = mark
         try:
             recommender = Recommender.load(self._folder, name)
-            _settle(recommender, list(models.values()))
+            # Files may be overwritten in place, and a mapped file that is cut ends the process.
+            recommender.catalog = _in_memory(recommender.catalog, list(models.values()))
             _try(recommender)
         except LearecError as error:
             self._reasons[name] = " ".join(str(error).split())
@@ -161,12 +161,6 @@ def _validation(chosen: Chosen) -> float:
         return chosen.validation
     except LearecError:  # loading it will tell
         return -math.inf
-
-
-def _settle(recommender: Recommender, others: Sequence[Recommender]) -> None:
-    """All that a request needs into memory: files may be overwritten in place, and a mapped file that is cut ends the process."""
-    recommender.catalog = _in_memory(recommender.catalog, others)
-    recommender.ranker.table = np.array(recommender.ranker.table)
 
 
 def _in_memory(catalog: Catalog, others: Sequence[Recommender]) -> Catalog:

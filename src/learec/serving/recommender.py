@@ -102,7 +102,10 @@ class Recommender:
             self._category(query.within)
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
-        """The answers to many queries, each with its own k and filters, from one pass of the model for all."""
+        """The answers to many queries, each with its own k and filters.
+
+        One pass of the model for those that rank all items, and one for those with candidates of their own.
+        """
         asked = [self._asked(query) for query in queries]
         known = [one for one in asked if len(one.history)]
         of_all = iter(self._best_of_all([one for one in known if one.candidates is None]))
@@ -168,10 +171,11 @@ class Recommender:
         if query.within is None:
             return allowed
         members = self._category(query.within)
+        members = members[members <= self.ranker.n_items]
         return members if allowed is None else np.intersect1d(members, allowed, assume_unique=True)
 
     def _category(self, name: str) -> Ints:
-        """The numbers of a category's items that the agent knows, ascending."""
+        """The numbers of a category's items, ascending."""
         members = self.catalog.members.get(name)
         if not self.catalog.members:
             raise DataError(
@@ -180,7 +184,7 @@ class Recommender:
             )
         if members is None:
             raise DataError(f"within = {name!r}: no such category in the catalog; {suggest(name, set(self.catalog.members))}")
-        return members[members <= self.ranker.n_items]
+        return members
 
     def _numbers(self, ids: Iterable[str]) -> Ints:
         """Numbers of the ids that the agent knows, in their order."""

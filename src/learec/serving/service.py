@@ -46,7 +46,7 @@ class Service:
             _answered, name="histories", max_pass=MAX_HISTORIES, max_waiting=max_waiting, seen=self.metrics.passes.observe,
         )  # fmt: skip
         self._kept: Batcher[Action, Any, Any] = Batcher(
-            self._use_histories, name="events", max_pass=MAX_EVENTS, max_waiting=max_waiting
+            self._use_histories, name="events", max_pass=MAX_EVENTS, max_waiting=max(max_waiting, MAX_EVENTS)
         )
         self.metrics.serving(models.now.listed, len(models.now.refused))
 

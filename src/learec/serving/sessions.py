@@ -9,7 +9,7 @@ import polars as pl
 from learec.data.log import Catalog, Ints, Log, Part
 
 MOST = 10_000  # sessions that are kept to draw from
-SHOWN = 50  # items of one, before its test steps and from there on
+SHOWN = 50  # items of one, before its first such step and from there on
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,9 @@ class TestSessions:
     def __init__(self, log: Log, catalog: Catalog) -> None:
         """The catalog is the log's, in memory."""
         offsets, items = np.asarray(log.sessions.offsets), log.sessions.items
-        steps = np.flatnonzero(np.asarray(log.parts) == Part.TEST)
-        sessions, places = np.unique(np.searchsorted(offsets, steps, side="right") - 1, return_index=True)
-        pairs = [(session, first) for session, first in zip(sessions.tolist(), steps[places].tolist(), strict=True)]
-        pairs = [(session, first) for session, first in pairs if first > offsets[session]]
+        steps = log.targets(Part.TEST)
+        sessions, places = np.unique(log.sessions.session_of[steps], return_index=True)
+        pairs = list(zip(sessions.tolist(), steps[places].tolist(), strict=True))
         drawn = random.Random(0).sample(pairs, min(MOST, len(pairs)))  # noqa: S311
         self._table = catalog.table
         self._shown = [
@@ -49,6 +48,6 @@ class TestSessions:
         return len(self._shown)
 
     def draw(self, chance: random.Random) -> tuple[str, pl.DataFrame, pl.DataFrame]:
-        """One of them: its name, the items before its test steps, and what came next, as rows of the catalog."""
+        """One of them: its name, the items before its first test step with a history, and from there on, as catalog rows."""
         shown = chance.choice(self._shown)
         return shown.name, self._table[shown.history - 1], self._table[shown.following - 1]

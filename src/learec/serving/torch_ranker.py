@@ -9,7 +9,7 @@ from learec.artifacts import MANIFEST, Manifest, read_manifest
 from learec.data.log import Floats, Ints
 from learec.errors import ArtifactError
 from learec.serving.choose import Chosen
-from learec.serving.folders import MAKE_AGENT, check_inside, open_catalog, open_log, served, training_counts
+from learec.serving.folders import MAKE_AGENT, check_inside, open_catalog, open_log, served
 from learec.serving.ranker import Loaded, best
 
 
@@ -47,7 +47,7 @@ class TorchRanker:
 def load_torch(chosen: Chosen) -> Loaded:
     """An agent as it was trained."""
     agent, manifest = open_agent(chosen)
-    counts = training_counts(open_log(chosen, manifest.request.parents["log"]))
+    counts = open_log(chosen, manifest.request.parents["log"]).training_counts
     return TorchRanker(agent), open_catalog(chosen, manifest.request.parents["log"]), served(chosen, manifest, counts)
 
 

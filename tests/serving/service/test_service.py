@@ -158,3 +158,23 @@ def test_the_short_way_answers_as_the_documented_route_does(exported_run, ids):
         if routed.status_code == 200:
             assert (routed.json(), routed.headers["x-learec-model"]) == (short.json(), short.headers["x-learec-model"])
     service.close()
+
+
+def test_a_route_that_fails_is_a_500_in_json_and_is_counted(exported_run, monkeypatch):
+    from starlette.testclient import TestClient
+
+    from learec.serving.app import make_app
+    from learec.serving.door import Door
+    from learec.serving.models import Models
+    from learec.serving.service import Service
+
+    def fail(self, query, limit):
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(Service, "found", fail)
+    service = Service(Models(exported_run), None, 1000)
+    client = TestClient(Door(make_app(service), service, None), raise_server_exceptions=False)
+    reply = client.get("/items?query=a")
+    assert (reply.status_code, reply.json()) == (500, {"error": "the server failed at this; its log says why"})
+    assert 'learec_requests_total{route="/items",status="500"} 1.0' in client.get("/metrics").text
+    service.close()
