@@ -215,5 +215,5 @@ def test_only_the_simulation_and_what_values_policies_import_the_truth():
     truth = importers("learec.data.truth", "learec.data.simulate")
     assert truth - {"line.py"} == {"data/simulate.py", "evaluation/listeners.py", "evaluation/rollout.py"}
     values = importers(*(f"learec.evaluation.{name}" for name in ("listeners", "rollout", "simulated_values", "policy_values")))
-    assert {path.split("/")[0] for path in values} <= {"evaluation", "line.py"}
+    assert {path.split("/")[0] for path in values} <= {"evaluation", "contest.py"}
     assert not hasattr(Truth, "scores")  # and it is no scorer, so that nothing can be ranked by it

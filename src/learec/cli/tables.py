@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from learec.config import FLOORS
-from learec.evaluation.figures import decimals, interval
+from learec.evaluation.decimals import decimals, interval
 from learec.evaluation.value_sentences import value_sentences
 from learec.run import Run, costs
 

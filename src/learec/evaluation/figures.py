@@ -1,8 +1,6 @@
 """Figures as the report prints them."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from learec.evaluation import plots
 
@@ -26,13 +24,3 @@ def share(value: float) -> str:
 def duration(seconds: float) -> str:
     """Seconds below a minute, else minutes."""
     return f"{seconds:.1f}\u00a0s" if seconds < 60 else f"{seconds / 60:,.1f}\u00a0min"
-
-
-def decimals(value: float) -> str:
-    """.0841: four places, without the zero that they all begin with."""
-    return f"{value:.4f}".removeprefix("0")
-
-
-def interval(cell: Mapping[str, Any]) -> str:
-    """.0781 to .0902."""
-    return f"{decimals(cell['low'])} to {decimals(cell['high'])}"

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from learec.config.experiment import BASE
-from learec.evaluation.figures import decimals, interval
+from learec.evaluation.decimals import decimals, interval
 from learec.evaluation.verdicts import LEVEL, told_apart
 from learec.experiment.grid import MAIN, SUPERVISED, Cell, Plan, Planned, Point
 from learec.experiment.results import ALL_EVENTS
