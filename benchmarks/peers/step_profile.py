@@ -5,6 +5,8 @@ from typing import Any
 
 from torch.profiler import profile
 
+from learec.agents.item_product import aligned
+
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::addmv", "aten::mv")
 BY_NAME = {  # the first that is in an operation's name
     "attention": ("scaled_dot_product",),
@@ -31,9 +33,14 @@ def kind_of(event: Any, width: int) -> str:
         if parent.name.startswith("Optimizer.step"):
             return "optimizer"
         parent = parent.cpu_parent
-    has_logits = any(len(shape) == 2 and shape[1] == width for shape in event.input_shapes or [])
+    widths = (width, aligned(width))  # blocks of logits are padded to whole cache lines
+    has_logits = any(len(shape) == 2 and shape[1] in widths for shape in event.input_shapes or [])
     if event.name in PRODUCTS:
-        return "product with all items" if any(width in shape for shape in event.input_shapes) else "products in the encoder"
+        return (
+            "product with all items"
+            if any(set(widths) & set(shape) for shape in event.input_shapes)
+            else "products in the encoder"
+        )
     if has_logits and not event.name.startswith("autograd::"):
         return "softmax over all items"
     return next((kind for kind, names in BY_NAME.items() if any(name in event.name for name in names)), DATA)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from learec.serving.problems import Problem, busy
+from learec.serving.problems import Problem, busy, hung_up
 
 Key = TypeVar("Key", bound=Hashable)
 Job = TypeVar("Job")
@@ -26,6 +26,7 @@ class Waiting(Generic[Key, Job, Result]):
     key: Key
     jobs: Sequence[Job]
     future: "asyncio.Future[list[Result]]"
+    gone: Callable[[], bool]
 
 
 class Batcher(Generic[Key, Job, Result]):
@@ -47,12 +48,15 @@ class Batcher(Generic[Key, Job, Result]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self.n_waiting = 0  # jobs
 
-    def submit(self, key: Key, jobs: Sequence[Job]) -> "asyncio.Future[list[Result]]":
-        """Results of the jobs, in their order. Raises Problem 503 when too many wait already."""
+    def submit(self, key: Key, jobs: Sequence[Job], gone: Callable[[], bool] = lambda: False) -> "asyncio.Future[list[Result]]":
+        """Results of the jobs, in their order. Raises Problem 503 when too many wait already.
+
+        `gone` says whether the client has hung up meanwhile: nothing is computed for it then, and the future raises Problem 499.
+        """
         if self.n_waiting + len(jobs) > self._max_waiting:
             raise busy(f"{self.n_waiting} {self._name} wait already, of {self._max_waiting} at most; try again in a second")
         future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Waiting(key, jobs, future))
+        self._waiting.append(Waiting(key, jobs, future, gone))
         self.n_waiting += len(jobs)
         self._begin()
         return future
@@ -62,25 +66,33 @@ class Batcher(Generic[Key, Job, Result]):
         self._thread.shutdown()
 
     def _begin(self) -> None:
-        if self._waiting and not self._running:
+        if not self._running and (taken := self._taken()):
             self._running = True
-            self._thread.submit(self._pass, asyncio.get_running_loop(), self._taken())
+            self._thread.submit(self._pass, asyncio.get_running_loop(), taken)
 
     def _taken(self) -> list[Waiting[Key, Job, Result]]:
-        """The oldest request, and those after it with the same key, as many as go into one pass."""
-        taken, left = [self._waiting.popleft()], deque[Waiting[Key, Job, Result]]()
-        size, key = len(taken[0].jobs), taken[0].key
+        """The oldest request that is still wanted, and those after it with the same key, as many as go into one pass."""
+        taken: list[Waiting[Key, Job, Result]] = []
+        left, size = deque[Waiting[Key, Job, Result]](), 0
         while self._waiting and size < self._max_pass:
             one = self._waiting.popleft()
-            if one.key != key or size + len(one.jobs) > self._max_pass:
+            if not self._wanted(one):
+                self.n_waiting -= len(one.jobs)
+            elif taken and (one.key != taken[0].key or size + len(one.jobs) > self._max_pass):
                 left.append(one)
             else:
                 taken.append(one)
                 size += len(one.jobs)
         self._waiting.extendleft(reversed(left))
         self.n_waiting -= size
-        self._seen(size)
+        if taken:
+            self._seen(size)
         return taken
+
+    def _wanted(self, one: Waiting[Key, Job, Result]) -> bool:
+        if not one.future.done() and one.gone():
+            one.future.set_exception(hung_up())
+        return not one.future.done()
 
     def _pass(self, loop: asyncio.AbstractEventLoop, requests: list[Waiting[Key, Job, Result]]) -> None:
         """In the worker thread. A request that fails in company is tried alone, so that others do not suffer from it."""

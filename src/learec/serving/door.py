@@ -10,7 +10,7 @@ import binascii
 import hmac
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 import orjson
@@ -21,6 +21,7 @@ from learec.serving import messages
 from learec.serving.limits import MAX_BODY
 from learec.serving.messages import RECOMMEND_BODY, Model
 from learec.serving.problems import Problem, unfit
+from learec.serving.protocol import GONE
 from learec.serving.service import Service
 
 log = logging.getLogger("learec.serving")
@@ -75,18 +76,18 @@ class Door:
         body = await read_body(headers, receive)
         if scope["path"] == "/recommend" and scope["method"] == "POST":
             reply.route = "/recommend"
-            await self._recommend(body, reply)
+            await self._recommend(body, scope.get("extensions", {}).get(GONE, _never), reply)
         else:
             if scope["raw_path"].startswith(OF_USERS):
                 scope["path"] = scope["raw_path"].decode("ascii")
             await self._app(scope, _replayed(body, receive), reply.forward)
 
-    async def _recommend(self, body: bytes, reply: "Reply") -> None:
+    async def _recommend(self, body: bytes, gone: Callable[[], bool], reply: "Reply") -> None:
         try:
             asked = RECOMMEND_BODY.validate_json(body)
         except ValidationError as error:
             raise unfit(error) from None
-        answered = await self._service.recommend(asked)
+        answered = await self._service.recommend(asked, gone)
         reply.model = answered.model
         await reply.send(HTTPStatus.OK, orjson.dumps(answered))
 
@@ -164,6 +165,10 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
     if size > MAX_BODY:
         raise _too_large()
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _never() -> bool:
+    return False
 
 
 def _too_large() -> Problem:

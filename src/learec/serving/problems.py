@@ -22,6 +22,11 @@ def busy(sentence: str) -> Problem:
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, sentence, {"Retry-After": "1"})
 
 
+def hung_up() -> Problem:
+    """The client is gone: nobody reads this, metrics count it. 499 is nginx's number for it, HTTP has none."""
+    return Problem(499, "the client hung up")
+
+
 def unfit(errors: list[Any] | ValidationError) -> Problem:
     """The first thing that pydantic finds wrong with a request, as one sentence: 400 for what is no JSON, 422 for the rest."""
     found = errors.errors(include_url=False) if isinstance(errors, ValidationError) else errors

@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from learec.serving.limits import ARRIVAL_SECONDS, LINGER_BYTES, LINGER_SECONDS, MAX_HEADERS
 
 HEAD = b"HTTP/1.1 "
+GONE = "learec.gone"  # the scope's extension that says whether the client has hung up: a Callable[[], bool]
 
 
 class HeadersTooLarge(Exception):
@@ -57,6 +58,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """One header."""
         self._count(len(name) + len(value))
         super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """What reads the request can ask whether its client is still there, without waiting for a message."""
+        super().on_headers_complete()
+        cycle = self.cycle
+        self.scope["extensions"] = {GONE: lambda: cycle.disconnected}  # type: ignore[dict-item]
 
     def on_message_complete(self) -> None:
         """Its body is here."""

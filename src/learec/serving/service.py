@@ -1,7 +1,7 @@
 """The service without HTTP: what every route does."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -50,8 +50,8 @@ class Service:
         )
         self.metrics.serving(models.now.listed, len(models.now.refused))
 
-    async def recommend(self, body: OneHistory | ManyHistories) -> Recommended:
-        """POST /recommend."""
+    async def recommend(self, body: OneHistory | ManyHistories, gone: Callable[[], bool] = lambda: False) -> Recommended:
+        """POST /recommend. Of a client that is gone before its turn came, nothing is computed."""
         recommender = self._find(body.model)
         histories = body.histories if isinstance(body, ManyHistories) else [body.history]
         work = len(histories) * (body.k + len(body.exclude) + len(body.allow or ()))
@@ -62,7 +62,7 @@ class Service:
         self._check_category(body.within, recommender.catalog)
         exclude, allow = tuple(body.exclude), None if body.allow is None else tuple(body.allow)
         queries = [Query(tuple(history), body.k, exclude, allow, body.within) for history in histories]
-        return Recommended(Model(recommender.name, recommender.version), await self._answers(recommender, queries))
+        return Recommended(Model(recommender.name, recommender.version), await self._answers(recommender, queries, gone))
 
     async def recommend_user(self, user_id: str, k: int, model: str | None) -> UserRecommended:
         """GET /users/{user_id}/recommendations."""
@@ -123,9 +123,11 @@ class Service:
             reason = "no such category in the catalog" if catalog.members else "the log has no categories"
             raise Problem(HTTPStatus.NOT_FOUND, f"within: {shown(name)}: {reason}; GET /items tells the category of every item")
 
-    async def _answers(self, recommender: Recommender, queries: Sequence[Query]) -> list[Answer]:
+    async def _answers(
+        self, recommender: Recommender, queries: Sequence[Query], gone: Callable[[], bool] = lambda: False
+    ) -> list[Answer]:
         try:
-            answers = await self._model.submit(recommender, queries)
+            answers = await self._model.submit(recommender, queries, gone)
         except LearecError as error:
             raise _unprocessable(" ".join(str(error).split())) from None
         unknown, fallbacks = sum(len(answer.unknown) for answer in answers), sum(answer.fallback for answer in answers)

@@ -115,3 +115,17 @@ def test_a_cancelled_request_leaves_the_others_alone():
         return await first, await third
 
     assert run(steps, gate) == (["xx"], ["zz"])
+
+
+def test_nothing_is_computed_for_a_client_that_has_hung_up_while_it_waited():
+    gate = Gate()
+
+    async def steps(batcher):
+        clients = {"x": False, "y": True, "z": False}
+        futures = [batcher.submit("a", [job], lambda gone=gone: gone) for job, gone in clients.items()]
+        gate.opened.set()
+        return await asyncio.gather(*futures, return_exceptions=True), batcher.n_waiting
+
+    (first, second, third), waiting = run(steps, gate)
+    assert (first, second.status, third, waiting) == (["xx"], 499, ["zz"], 0)
+    assert gate.passes == [("a", ["x"]), ("a", ["z"])]
