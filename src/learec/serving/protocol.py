@@ -36,6 +36,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """The server is about to stop: a request may be on its way even here where none has begun."""
+        self._wire.may_hear_more = True
+        super().shutdown()
+
     def data_received(self, data: bytes) -> None:
         """Most requests are whole now and need no clock."""
         if self._wire.lingering:
@@ -94,6 +99,7 @@ class Wire:
     def __init__(self, transport: asyncio.Transport, protocol: "BoundedProtocol") -> None:
         self._transport, self._protocol, self._loop, self._head = transport, protocol, protocol.loop, b""
         self.lingering, self._left = False, LINGER_BYTES
+        self.may_hear_more = False  # though no request has begun
 
     def write(self, data: bytes) -> None:
         """A head waits for what comes next, but no longer than until the loop's next turn."""
@@ -109,7 +115,8 @@ class Wire:
     def close(self) -> None:
         """After what is held back; at once if nothing is under way to us."""
         self._flush()
-        if self.lingering or not self._protocol.arriving or self._transport.is_closing():
+        more = self._protocol.arriving or self.may_hear_more
+        if self.lingering or not more or self._transport.is_closing():
             self._transport.close()
             return
         self.lingering = True

@@ -1,16 +1,28 @@
 """Connections: what dawdles is closed, and a reply is one write."""
 
 import asyncio
+import socket
 import time
 
 import pytest
 import uvicorn
 
 from learec.serving import protocol
-from learec.serving.limits import MAX_HEADERS
+from learec.serving.limits import LINGER_SECONDS, MAX_HEADERS
 from learec.serving.protocol import BoundedProtocol, Wire
 
 ARRIVAL, IDLE = 0.3, 1  # seconds
+
+
+async def listening(app):
+    """A server in this process, and its connections."""
+    config = uvicorn.Config(app, http=BoundedProtocol, lifespan="off", timeout_keep_alive=IDLE, log_config=None)
+    config.load()
+    state = uvicorn.Server(config).server_state
+    server = await asyncio.get_running_loop().create_server(
+        lambda: BoundedProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    return server, state.connections
 
 
 @pytest.fixture
@@ -33,12 +45,7 @@ def ask(monkeypatch):
         await send({"type": "http.response.body", "body": body})
 
     async def exchange(pieces):
-        config = uvicorn.Config(app, http=BoundedProtocol, lifespan="off", timeout_keep_alive=IDLE, log_config=None)
-        config.load()
-        state = uvicorn.Server(config).server_state
-        server = await asyncio.get_running_loop().create_server(
-            lambda: BoundedProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
-        )
+        server, _ = await listening(app)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         start = time.perf_counter()
         try:
@@ -166,3 +173,23 @@ def test_a_wire_with_a_request_under_way_closes_its_own_side_first(monkeypatch):
     monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.05)
     asyncio.run(waiting())
     asyncio.run(main())
+
+
+def test_a_request_that_crosses_the_servers_end_sees_an_end_and_no_reset():
+    async def crossing():
+        server, connections = await listening(None)
+        with socket.create_connection(server.sockets[0].getsockname(), timeout=5) as client:
+            while not connections:
+                await asyncio.sleep(0.01)
+            client.sendall(HEAD + b"abcd")
+            for connection in list(connections):  # before the loop has read what was sent
+                connection.shutdown()
+            found = await asyncio.to_thread(client.recv, 1000)
+        while connections:  # the client is gone: nobody waits until the time to linger is over
+            await asyncio.sleep(0.01)
+        server.close()
+        return found
+
+    start = time.perf_counter()
+    assert asyncio.run(crossing()) == b""
+    assert time.perf_counter() - start < LINGER_SECONDS
