@@ -87,6 +87,18 @@ def test_the_same_request_is_handed_its_partial_folder_again(folder):
     assert read_manifest(folder, "log", COMMAND).files.keys() == {"data.txt"}
 
 
+def test_what_a_killed_build_was_writing_is_no_part_of_the_artifact(folder):
+    with pytest.raises(RuntimeError), building(folder, FIRST, {}) as partial:
+        (partial / ".tmpHDuLOJ").write_text("safetensors writes here, then renames")
+        (partial / "deep").mkdir()
+        (partial / "deep" / "half.npy").write_text("ha")
+        raise RuntimeError
+    build(folder)
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == [
+        "cost.json", "data.txt", "manifest.json", "sub/more.txt",
+    ]  # fmt: skip
+
+
 def test_another_request_gets_an_empty_partial_folder(folder):
     with pytest.raises(RuntimeError), building(folder, FIRST, {}) as partial:
         (partial / "data.txt").write_text("of the first")

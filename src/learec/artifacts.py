@@ -156,14 +156,17 @@ def stored_request(folder: Path) -> Request:
 def building(folder: Path, request: Request, notes: dict[str, Any]) -> Iterator[Path]:
     """A partial folder to write into; on a normal exit it gets its manifest and takes the place of `folder`.
 
-    A partial folder left by an earlier, stopped build with the same request is handed out again, with what it holds.
+    A partial folder left by an earlier, stopped build with the same request is handed out again, with its SCRATCH. What else
+    it holds is made again: a file there may be a half, or the temporary file of a library that was killed as it wrote.
     On an exception it stays too, and `folder` is untouched. `notes` may be filled while building.
     """
     start = time.monotonic()
     _reset_peak()
     partial = partial_folder(folder)
     same = (partial / REQUEST).exists() and (partial / REQUEST).read_text(encoding="utf-8") == request.as_json()
-    if not same:
+    if same:
+        _keep_only(partial, {REQUEST, SCRATCH})
+    else:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         write_text(partial / REQUEST, request.as_json())
@@ -178,6 +181,16 @@ def building(folder: Path, request: Request, notes: dict[str, Any]) -> Iterator[
     body = {**json.loads(request.as_json()), "files": manifest.files, "notes": notes}
     write_text(partial / MANIFEST, json.dumps(body, indent=2, sort_keys=True, allow_nan=False) + "\n")
     finish_interrupted(folder)
+
+
+def _keep_only(folder: Path, names: Set[str]) -> None:
+    for path in folder.iterdir():
+        if path.name in names:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def partial_folder(folder: Path) -> Path:

@@ -56,6 +56,7 @@ class ColumnSet(Record):
     lea: tuple[LeaColumn, ...] = Field((), description="as in an agent; empty: a base with other settings, such as gamma = 0")
     placebos: Annotated[tuple[Placebo, ...], OnlyOnce] = ()
     objectives: Annotated[tuple[Objective, ...], OnlyOnce] = Field((), description="empty: all that can read the columns")
+    encoders: Annotated[tuple[Encoder, ...], OnlyOnce] = Field((), description="empty: all of the grid")
     agent: AgentSettings = Field({}, description="settings of these agents alone")
 
     @model_validator(mode="after")

@@ -103,7 +103,7 @@ def cells_of(experiment: Experiment) -> Iterator[Cell]:
         for objective in grid.objectives:
             yield Cell(encoder, objective, BASE)
             for name, columns in experiment.columns.items():
-                if _fits(objective, columns):
+                if _fits(encoder, objective, columns):
                     yield from (Cell(encoder, objective, name, placebo) for placebo in (None, *columns.placebos))
 
 
@@ -124,8 +124,8 @@ def _is_placebo_of(other: Cell, cell: Cell) -> bool:
     return other.placebo is not None and Cell(other.encoder, other.objective, other.columns) == cell
 
 
-def _fits(objective: Objective, columns: ColumnSet) -> bool:
-    wanted = not columns.objectives or objective in columns.objectives
+def _fits(encoder: Encoder, objective: Objective, columns: ColumnSet) -> bool:
+    wanted = objective in (columns.objectives or (objective,)) and encoder in (columns.encoders or (encoder,))
     return wanted and (objective != SUPERVISED or set(columns.lea) <= WITHOUT_CRITIC)
 
 

@@ -52,7 +52,9 @@ def _jobs_of_run(run: Planned, main: Planned) -> Iterator[Job]:
     stages = list(_stages(run, main))
     yield from stages
     last, log = stages[-1].name, stages[0].name
-    cells = [Job(run, "train", (last if entry.config.lea else log,), entry=entry) for entry in run.recipe.entries]
+    # Seed by seed: whoever stops halfway has all agents with some of the seeds.
+    entries = sorted(run.recipe.entries, key=lambda entry: entry.config.seeds.index(entry.seed))
+    cells = [Job(run, "train", (last if entry.config.lea else log,), entry=entry) for entry in entries]
     yield from cells
     yield Job(run, "evaluate", (log,), (last, *(cell.name for cell in cells)))
 
