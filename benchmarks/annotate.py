@@ -1,4 +1,4 @@
-"""How fast an environment reads a log: the packed pass against batched prompts of equal length, one prompt a (state, action) pair.
+"""How fast an environment reads a log: the packed pass against batched prompts of equal length, one for each (state, action).
 
     python benchmarks/annotate.py --data FOLDER [--logs amazon_scientific ml_100k] [--device cuda] [--dtype bfloat16]
 
@@ -120,7 +120,7 @@ def plain_rewards(environment: Environment, prompts: Prompts) -> Floats:
     inputs = torch.cat([start, environment.item_tokens[items].to(start.dtype)], dim=1)
     hidden = environment.decoder(inputs_embeds=inputs, use_cache=False).last_hidden_state[:, -2:].float()
     age = torch.arange(items.shape[1] - 2, -1, -1, device=items.device)
-    weights = environment.config.decay**age.float()
+    weights = environment.config.decay ** age.float()
     skip = nn.functional.normalize(torch.einsum("l,bld->bd", weights, environment.vectors[items[:, :-1]]), dim=-1)
     similarity = (environment.state_model(hidden[:, 0], skip) * environment.vectors[items[:, -1]]).sum(-1)
     found: Floats = environment.reward_model(hidden[:, 1], similarity).cpu().numpy()
@@ -128,7 +128,7 @@ def plain_rewards(environment: Environment, prompts: Prompts) -> Floats:
 
 
 def needed_flops(environment: Environment, sample: Sample) -> float:
-    """Of the packed pass: 2 for each weight and slot that holds something, 4 * width for each pair of slots that see each other."""
+    """Of the packed pass: 2 for each weight and slot that holds something, 4 * width for each slot and slot that it sees."""
     linears = [module for module in environment.decoder.modules() if isinstance(module, nn.Linear)]
     weights, settings = sum(linear.weight.numel() for linear in linears), environment.llm.settings
     windows = windows_of(sample.sessions, np.arange(sample.sessions.n_sessions), environment.config.history)
@@ -192,18 +192,19 @@ def measure(name: str, asked: argparse.Namespace, folder: Path) -> dict[str, flo
         apart += [mine[batch.steps, batch.columns] - reward for batch, reward in zip(batches, theirs, strict=True)]
         if asked.dtype != "float32" and number == 0:
             told_dtype(asked.dtype, mine, environment_of(EnvironmentConfig(**budget), log, device, folder), sample)
-    steps = sum(sample.sessions.n_steps for sample in samples) / sum(s.n_pairs / v for s, v in zip(samples, ours, strict=True))
     found = {
         "pairs_per_s": round(median(ours), 1),
         "ratio": round(median(mine / theirs for mine, theirs in zip(ours, plain, strict=True)), 1),
         "matmul_share": round(median(shares), 3),
         "peak_mb": round(peak_mb(device)),
     }
-    sessions = steps * sum(sample.sessions.n_sessions for sample in samples) / sum(s.sessions.n_steps for s in samples)
+    steps = median(ours) / (1 + EXTRA)
+    sessions = steps * median(sample.sessions.n_sessions / sample.sessions.n_steps for sample in samples)
     print(
-        f"{name}: {sessions:.1f} sessions, {steps:.1f} steps, {median(ours):.1f} pairs a second; one prompt a pair: {median(plain):.2f}"
-        f" pairs a second ({sum(map(len, apart))} pairs); product of squares {peak / 1e9:.0f} GFLOP/s; rewards differ by "
-        f"{np.abs(np.concatenate(apart)).max():.1e} at most; mean history {log.training.n_steps / log.training.n_sessions:.1f}",
+        f"{name}, histories of {log.training.n_steps / log.training.n_sessions:.1f} in the mean: {sessions:.1f} sessions, "
+        f"{steps:.1f} steps, {median(ours):.1f} pairs a second; one prompt a pair: {median(plain):.2f} ({sum(map(len, apart))} "
+        f"pairs); a product of squares {peak / 1e9:.0f} GFLOP/s; rewards of both ways differ by "
+        f"{np.abs(np.concatenate(apart)).max():.1e} at most",
         flush=True,
     )
     return found
