@@ -139,6 +139,7 @@ def report_data(run: Run) -> dict[str, Any]:
         "values": tables.get("values"),
         "agent_curves": curves,
         "environment_curves": environment.get("curves"),
+        "examination": environment.get("examination") or None,
         "rewards": annotations.get("rewards"),
         "annotations": {key: value for key, value in annotations.items() if key != "rewards"} or None,
         "examples": json.loads((results / "examples.json").read_text(encoding="utf-8")),

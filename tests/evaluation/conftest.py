@@ -96,6 +96,15 @@ def data() -> Json:
             for name in ("sasrec", "sasrec-lea") for seed in (0, 1)
         ],
         "environment_curves": {"best_epoch": 1, "measures": adapted, "losses": [{}, {"state": 8.0}]},
+        "examination": {
+            "steps": 2003, "pairs": {"uniform": 1990, "popular": 1980, "item_knn": 900, "text": 1900},
+            "accuracy": {
+                kind: {"reward": 0.61, "state": 0.6, "text": 0.58, "item_knn": 0.55, "popularity": low}
+                for kind, low in (("uniform", 0.7), ("popular", 0.5), ("item_knn", 0.52), ("text", None))
+            },
+            "calibration": [{"said": 0.52, "seen": 0.55, "pairs": 198}, {"said": 0.9, "seen": 0.66, "pairs": 198}],
+            "spread": 1.1, "ties": 0.01, "popularity_correlation": -0.1,
+        },
         "rewards": {"edges": [-1.0, 0.0, 1.0], "observed": [2, 6], "random": [5, 3], "proposed": [0, 0]},
         "annotations": {"annotated_steps": 33541, "augmented_per_step": 3.2, "later_items_among_augmented": 0.04},
         "examples": [example],

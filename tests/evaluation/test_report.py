@@ -295,6 +295,20 @@ def test_an_environment_that_training_did_not_improve_is_called_so(data: Json) -
     assert "training did not improve on the untrained rule" in render_report(data)
 
 
+def test_rewards_stand_beside_what_needs_no_training_and_their_calibration(data: Json, table_row: Build) -> None:
+    html = render_report(data)
+    assert table_row(html, "environment", "reward model") == "reward model 0.6100 0.6100 0.6100 0.6100"
+    assert table_row(html, "environment", "popularity") == "popularity 0.7000 0.5000 0.5200 –"
+    assert "rank correlation of \N{MINUS SIGN}0.10; 1.0\u00a0% of the pairs are ties" in Page(html).texts["all"]
+    # Wilson's interval of 109 of 198 is .481 to .618 and holds .52; that of 131 of 198 is .593 to .724 and does not hold .9.
+    assert re.search(r'<g class="strong"><title>said 0.52: 0.5500 \(0.4809 to 0.61\d\d\)', html)
+    assert re.search(r'<g class="hollow"><title>said 0.90: 0.6600 \(0.59\d\d to 0.72\d\d\)', html)
+
+
+def test_an_environment_that_was_not_examined_is_shown_without(data: Json) -> None:
+    assert 'id="examination"' not in render_report({**data, "examination": None})
+
+
 def test_settings_and_costs_are_complete(data: Json, table_row: Build) -> None:
     html = render_report(data)
     assert table_row(html, "run", "lora rank") == "lora rank 8"

@@ -17,6 +17,7 @@ from learec.data.windows import Windows, windows_of
 from learec.environment.adapters import described_adapters, save_adapters, with_adapters
 from learec.environment.calibrate import calibrate
 from learec.environment.environment import Environment
+from learec.environment.examination import examine
 from learec.environment.item_tokens import make_item_tokens
 from learec.environment.llm import described, load_llm
 from learec.environment.pairs import NegativeSampler, PairBatch, pair_batches
@@ -28,6 +29,7 @@ from learec.fit import Plan, Task, fit
 from learec.progress import Reporter
 from learec.workers import Workers
 
+EXAMINED_STEPS = 2000  # of held-out users, about: a share of them is known to .011 then, and takes seconds
 Measure = Callable[[Ints], dict[str, float]]  # ranks of the logged items -> named metrics
 
 
@@ -68,6 +70,9 @@ def adapt(
             curves = fit(task, plan, folder=partial, reporter=reporter, description=description, workers=workers, log=told)
         notes["curves"] = asdict(curves)
         notes["adapters"] = described_adapters(environment.decoder)
+        reporter.say("  examining the rewards on held-out users")
+        held_out = np.unique(log.training.session_of[split.held_out.steps[split.held_out.scored]])
+        notes["examination"] = examine(environment, log, held_out, seed, EXAMINED_STEPS)
         save_adapters(environment.decoder, partial)
         save_file(environment.state_model.state_dict(), partial / "state_model.safetensors")
         save_file(environment.reward_model.state_dict(), partial / "reward_model.safetensors")

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from markupsafe import Markup
+from scipy.stats import binomtest
 
 from learec.evaluation import plots
 from learec.evaluation.figures import number, signed
@@ -74,6 +75,17 @@ def environment_charts(curves: Json | None) -> dict[str, Markup]:
         for name, values in found.items()
         if values and curves
     }
+
+
+def calibration_chart(examination: Json | None) -> Markup:
+    """How often what rewards say of a pair is so, with Wilson's 95 % interval; a filled dot's interval holds what was said."""
+    rows = []
+    for one in examination["calibration"] if examination else []:
+        interval = binomtest(round(one["seen"] * one["pairs"]), one["pairs"]).proportion_ci(method="wilson")
+        cell = {"low": float(interval.low), "high": float(interval.high)}
+        holds = cell["low"] <= one["said"] <= cell["high"]
+        rows.append(interval_row(f"said {number(one['said'], 2)}", one["seen"], cell, number, holds))
+    return plots.interval_plot(rows, "How often the logged action is the better one, by what rewards say")
 
 
 def rewards_chart(rewards: Json | None) -> Markup:

@@ -18,6 +18,9 @@
     values                policy_values.py has the shape | null
     agent_curves          [{name, seed, best_epoch, measures: [{"NDCG@10": ...}, one per epoch, first before training], losses}]
     environment_curves    {best_epoch, measures: [{"pairwise accuracy", "NDCG@10", ...}], losses} | null
+    examination           of the reward model on held-out users (environment/examination.py): {steps, pairs: {negative: n},
+                          accuracy: {negative: {scorer: share | null}}, calibration: [{said, seen, pairs}], spread, ties,
+                          popularity_correlation | null} | null
     rewards               {edges: n + 1 numbers, observed, random, proposed: n counts each} | null
     annotations           {annotated_steps, augmented_per_step, later_items_among_augmented} | null
     examples              [{session, history: [title], next: title, recommendations: {agent: [{title, hit}]},
@@ -34,6 +37,7 @@ from learec.artifacts import write_text
 from learec.config import FLOORS
 from learec.evaluation.charts import (
     agents_chart,
+    calibration_chart,
     comparisons_chart,
     environment_charts,
     results_chart,
@@ -73,6 +77,7 @@ def render_report(data: Json) -> str:
             "comparisons": comparisons_chart(data["comparisons"]),
             "agents": agents_chart(data["agent_curves"]),
             "environment": environment_charts(data["environment_curves"]),
+            "calibration": calibration_chart(data["examination"]),
             "rewards": rewards_chart(data["rewards"]),
             "policies": values_chart(data["values"]),
         },

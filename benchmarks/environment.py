@@ -1,0 +1,154 @@
+"""What an environment gives on users it never saw: its rewards, its state as a recommender, and its rewards over the rule's list.
+
+    python benchmarks/environment.py RUN_FOLDER [--users 2000] [--device cuda]        (a run with log/ and environment/)
+
+Users that neither taught nor stopped the environment, their training steps for the rewards (environment/examination.py) and their
+validation targets for the rest; the test part is not looked at. There item-kNN counts the whole training part, as agents read it.
+Ranking is full with seen items masked; re-ranking orders the rule's 50 best by rule + w * reward, with w chosen on
+one half of the users and measured on the other. Intervals are 95 % bootstrap intervals over users.
+Last line: JSON {"accuracy", "auc", "ndcg@10": {scorer: value}, "re_ranked": {"before", "after", "gain", "low", "high"}}.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from learec.config import AnnotationsConfig
+from learec.data.log import Floats, Ints, Log, Part, Sessions, load_log
+from learec.data.neighbours import ContentKNN, ItemKNN, Rule
+from learec.environment.adapt import split_users
+from learec.environment.environment import Environment, load_environment
+from learec.environment.examination import NEGATIVES, SCORERS, examine
+
+CANDIDATES, CUTOFF, BLOCK = 50, 10, 1024
+WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0)
+
+
+def unseen_users(log: Log, environment: Environment, seed: int, n: int) -> Ints:
+    """Session numbers that are in neither part of adapt's split."""
+    split = split_users(log.training, environment.config, seed)
+    known = [part.steps[part.steps >= 0] for part in (split.training, split.held_out)]
+    free = np.setdiff1d(np.flatnonzero(log.training.lengths >= 2), log.training.session_of[np.concatenate(known)])
+    return np.sort(np.random.default_rng(0).permutation(free)[:n])
+
+
+def until_validation(log: Log, users: Ints) -> tuple[Sessions, Ints]:
+    """Those users' steps for training and validation, and which of them are validation targets."""
+    keep = np.isin(log.sessions.session_of, users) & (log.parts != Part.TEST)
+    sessions = log.sessions.select(keep)
+    return sessions, np.flatnonzero((log.parts[keep] == Part.VALIDATION) & (sessions.step_of > 0))
+
+
+def masked(scores: Floats, sessions: Sessions, steps: Ints, cold: Ints) -> Floats:
+    """Without padding, seen and cold items; a seen target is given up."""
+    scores = scores.astype(np.float64)
+    scores[:, 0] = scores[:, cold] = -np.inf
+    scores[sessions.seen(steps)] = -np.inf
+    return scores
+
+
+def gains(ranks: Ints) -> Floats:
+    """NDCG@10 of each target."""
+    return np.where(ranks <= CUTOFF, 1 / np.log2(ranks + 1), 0.0).astype(np.float64)
+
+
+def told(name: str, values: Floats) -> float:
+    draws = np.random.default_rng(0).integers(0, len(values), (2000, len(values)))
+    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
+    print(f"  {name:34} NDCG@10 {values.mean():.4f} ({low:.4f} to {high:.4f})", flush=True)
+    return round(float(values.mean()), 4)
+
+
+def ranking(log: Log, environment: Environment, sessions: Sessions, targets: Ints) -> tuple[dict[str, Ints], tuple[Ints, Floats]]:
+    """Ranks by scorer, and the rule's best items with their scores."""
+    config, n_items = AnnotationsConfig(), log.catalog.n_items
+    content = ContentKNN(environment.item_vectors, environment.config.decay)
+    knn = ItemKNN.fit(log.training, n_items, config.knn_decay, config.knn_shrinkage)
+    rule = Rule(ContentKNN(environment.item_vectors, config.knn_decay), knn, config.text_weight)
+    states, _, _ = environment.annotate(sessions, np.zeros((sessions.n_steps, 0), dtype=np.int64))
+    model = environment.state_model
+    temperature, weight = (float(value.detach()) for value in (model.log_temperature.exp(), model.popularity_weight))
+    log_popularity = weight * np.log(log.training_counts + 1.0)
+    with_popularity = "state, with its popularity weight"
+    scorers: dict[str, Callable[[Ints], Floats]] = {
+        "skip connection alone (text)": lambda steps: content.scores(*sessions.histories(steps, environment.config.history)),
+        "state": lambda steps: states[steps] @ environment.item_vectors.T,
+        with_popularity: lambda steps: states[steps] @ environment.item_vectors.T / temperature + log_popularity,
+        "item-kNN": lambda steps: knn.scores(*sessions.histories(steps, environment.config.history)),
+        "rule": lambda steps: rule.scores(*sessions.histories(steps, environment.config.history)),
+    }
+    ranks: dict[str, list[Ints]] = {name: [] for name in scorers}
+    best: list[tuple[Ints, Floats]] = []
+    for start in range(0, len(targets), BLOCK):
+        steps = targets[start : start + BLOCK]
+        for name, scorer in scorers.items():
+            scores = masked(scorer(steps), sessions, steps, log.cold_items)
+            own = np.take_along_axis(scores, sessions.items[steps].astype(np.int64)[:, None], axis=1)
+            ranks[name].append(np.where(np.isfinite(own[:, 0]), (scores >= own).sum(axis=1), n_items))
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :CANDIDATES]  # the rule is the last scorer
+        best.append((order, np.take_along_axis(scores, order, axis=1)))
+    listed = tuple(np.concatenate(parts) for parts in zip(*best, strict=True))
+    return {name: np.concatenate(parts) for name, parts in ranks.items()}, (listed[0], listed[1])
+
+
+def re_ranked(environment: Environment, sessions: Sessions, targets: Ints, listed: tuple[Ints, Floats]) -> dict[str, float]:
+    """The rule's list in the order of rule + w * reward, w from the other half of the users."""
+    items, scores = listed
+    asked = np.zeros((sessions.n_steps, CANDIDATES), dtype=np.int64)
+    asked[targets] = np.where(np.isfinite(scores), items, 0)
+    _, _, rewards = environment.annotate(sessions, asked)
+    rewards = rewards[targets]
+    own = items == sessions.items[targets][:, None]
+
+    def gain(weight: float) -> Floats:
+        mixed = np.where(np.isfinite(scores), scores + weight * rewards, -np.inf) if np.isfinite(weight) else rewards
+        mine = np.where(own, mixed, -np.inf).max(axis=1, keepdims=True)
+        return np.where(own.any(axis=1), gains((mixed >= mine).sum(axis=1)), 0.0)
+
+    before, by_weight = gain(0.0), {weight: gain(weight) for weight in WEIGHTS}
+    first = np.random.default_rng(1).random(len(targets)) < 0.5
+    after, chosen = np.empty(len(targets)), []
+    for half in (first, ~first):
+        chosen.append(max(WEIGHTS, key=lambda weight: by_weight[weight][~half].mean()))  # noqa: B023
+        after[half] = by_weight[chosen[-1]][half]
+    difference = after - before
+    draws = np.random.default_rng(0).integers(0, len(targets), (2000, len(targets)))
+    low, high = np.quantile(difference[draws].mean(axis=1), [0.025, 0.975])
+    told("rule's list as it is", before)
+    told("rule's list by reward alone", gain(np.inf))
+    told(f"by rule + w * reward, w {chosen}", after)
+    relative = difference.mean() / before.mean()
+    print(f"  re-ranking: {difference.mean():+.4f} ({low:+.4f} to {high:+.4f}), {relative:+.1%}", flush=True)
+    return {"before": before.mean(), "after": after.mean(), "gain": difference.mean(), "low": low, "high": high}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--users", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0, help="the recipe's")
+    parser.add_argument("--device", default="cpu")
+    asked = parser.parse_args()
+    log, environment = load_log(asked.run / "log"), load_environment(asked.run / "environment", asked.device)
+    users = unseen_users(log, environment, asked.seed, asked.users)
+    examined = examine(environment, log, users, asked.seed)
+    print(f"{len(users)} users, {examined['steps']} training steps; pairs {examined['pairs']}")
+    for scorer in SCORERS:
+        row = [f"{examined[what][kind][scorer]:.4f}" for what in ("accuracy", "auc") for kind in NEGATIVES]
+        print(f"  {scorer:12}", *row, flush=True)
+    print(f"  ties {examined['ties']:.4f}, rank correlation with popularity {examined['popularity_correlation']:+.3f}")
+    for one in examined["calibration"]:
+        print(f"  said {one['said']:.3f} seen {one['seen']:.3f} ({one['pairs']} pairs)")
+    sessions, targets = until_validation(log, users)
+    ranks, listed = ranking(log, environment, sessions, targets)
+    print(f"{len(targets)} validation targets")
+    found = {name: told(name, gains(own)) for name, own in ranks.items()}
+    mixed = {name: round(float(value), 4) for name, value in re_ranked(environment, sessions, targets, listed).items()}
+    print(json.dumps({"accuracy": examined["accuracy"], "auc": examined["auc"], "ndcg@10": found, "re_ranked": mixed}))
+
+
+if __name__ == "__main__":
+    main()

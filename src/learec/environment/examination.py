@@ -1,0 +1,181 @@
+"""Examination: how well rewards tell the logged action from others, on users that nothing was learnt from.
+
+A reward model is worth its cost only if it tells more than what needs no training, so the same pairs are also scored by the
+state's similarity, the history's text, item-kNN and popularity; counts leave out the examined users. Negatives are drawn
+uniformly, as often as items occur, and, harder, among the best of item-kNN and of the text's neighbours.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata, spearmanr
+
+from learec.data.log import Bools, Floats, Ints, Log, Sessions
+from learec.data.neighbours import ContentKNN, ItemKNN
+from learec.environment.environment import Environment
+
+NEGATIVES = ("uniform", "popular", "item_knn", "text")
+SCORERS = ("reward", "state", "text", "item_knn", "popularity")
+NEIGHBOURS = 20  # a hard negative is one of so many
+SHRINKAGE = 20.0  # of item-kNN, as in annotations
+BINS = 10
+BLOCK = 2**24  # scores held at once
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """M steps with their logged action and one negative of each kind, and what everybody gives them."""
+
+    actions: Ints  # (M, 1 + negatives), the logged one first; 0 where there is none
+    scores: dict[str, Floats]  # by scorer, (M, 1 + negatives)
+
+
+def examine(environment: Environment, log: Log, users: Ints, seed: int, n_steps: int | None = None) -> dict[str, Any]:
+    """What `users`, session numbers that nothing was learnt from, say of the reward model; whole sessions up to `n_steps`.
+
+    Returns pairs (how many by negative), accuracy and auc (by negative and scorer; a tie counts half), calibration (of the
+    negatives that the model was trained on: what it says and what is seen), spread, ties and the correlation with popularity.
+    """
+    training = log.training
+    chosen = _some(training, users, seed, n_steps)
+    held_out = np.isin(training.session_of, users)
+    own, others = training.select(np.isin(training.session_of, chosen)), training.select(~held_out)
+    steps = np.flatnonzero(own.step_of > 0)
+    if not len(steps) or not others.n_steps:
+        return {}
+    pairs = _pairs(environment, own, others, steps, seed)
+    return {
+        "steps": len(steps),
+        "pairs": {kind: int(_present(pairs, kind).sum()) for kind in NEGATIVES},
+        "accuracy": {kind: {name: _accuracy(*_both(pairs, kind, name)) for name in SCORERS} for kind in NEGATIVES},
+        "auc": {kind: {name: area_under_curve(*_both(pairs, kind, name)) for name in SCORERS} for kind in NEGATIVES},
+        "calibration": calibration(*_both(pairs, environment.config.negatives, "reward")),
+        "spread": float(pairs.scores["reward"][:, 0].std()),
+        "ties": float(np.mean(np.equal(*_both(pairs, environment.config.negatives, "reward")))),
+        "popularity_correlation": _correlation(*(pairs.scores[name][pairs.actions > 0] for name in ("reward", "popularity"))),
+    }
+
+
+def _some(training: Sessions, users: Ints, seed: int, n_steps: int | None) -> Ints:
+    """Users in random order, until they have so many steps."""
+    order = np.random.default_rng([seed, 1]).permutation(users)
+    if n_steps is None:
+        return order
+    return order[: int(np.searchsorted(np.cumsum(training.lengths[order]), n_steps)) + 1]
+
+
+def _pairs(environment: Environment, own: Sessions, others: Sessions, steps: Ints, seed: int) -> Pairs:
+    vectors, decay = environment.item_vectors, environment.config.decay
+    n_items = len(vectors) - 1
+    counts = np.bincount(others.items, minlength=n_items + 1).astype(np.float64)
+    text, knn = ContentKNN(vectors, decay), ItemKNN.fit(others, n_items, decay, SHRINKAGE)
+    rng = np.random.default_rng([seed, 2])
+    actions = np.zeros((len(steps), 1 + len(NEGATIVES)), dtype=np.int64)
+    found: dict[str, list[Floats]] = {"text": [], "item_knn": []}
+    size = max(BLOCK // (n_items + 1), 1)
+    for start in range(0, len(steps), size):
+        block = steps[start : start + size]
+        histories = own.histories(block, environment.config.history)
+        scores = {"text": text.scores(*histories), "item_knn": knn.scores(*histories)}
+        possible = _possible(own, block, counts)
+        here = actions[start : start + size]
+        here[:, 0] = own.items[block]
+        here[:, 1] = _drawn(possible * (counts > 0), rng)
+        here[:, 2] = _drawn(possible * counts, rng)
+        here[:, 3] = _near(np.where(possible & (scores["item_knn"] > 0), scores["item_knn"], -np.inf), rng)
+        here[:, 4] = _near(np.where(possible & (counts > 0), scores["text"], -np.inf), rng)
+        for name, all_scores in scores.items():
+            found[name].append(np.take_along_axis(all_scores, here, axis=1))
+    asked = np.zeros((own.n_steps, len(NEGATIVES)), dtype=np.int64)
+    asked[steps] = actions[:, 1:]
+    states, rewards, of_negatives = environment.annotate(own, asked)
+    return Pairs(
+        actions,
+        {
+            "reward": np.column_stack([rewards, of_negatives])[steps],
+            "state": np.einsum("mw,mkw->mk", states[steps], vectors[actions]),
+            "popularity": counts[actions].astype(np.float32),
+            **{name: np.concatenate(parts) for name, parts in found.items()},
+        },
+    )
+
+
+def _possible(own: Sessions, steps: Ints, counts: npt.NDArray[Any]) -> Bools:
+    """(M, N + 1): items that the step's user never chose, before or after."""
+    possible = np.ones((len(steps), len(counts)), dtype=bool)
+    possible[:, 0] = False
+    sessions = own.session_of[steps]
+    lengths = own.lengths[sessions]
+    rows = np.repeat(np.arange(len(steps)), lengths)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    possible[rows, own.items[np.repeat(own.offsets[sessions], lengths) + within]] = False
+    return possible
+
+
+def _drawn(weights: npt.NDArray[Any], rng: np.random.Generator) -> Ints:
+    """An item of every row as often as its weight says; 0 where no item has any."""
+    sums = np.cumsum(weights, axis=1)
+    wanted = rng.random(len(weights)) * sums[:, -1]
+    drawn = (sums <= wanted[:, None]).sum(axis=1)
+    return np.where(sums[:, -1] > 0, np.minimum(drawn, weights.shape[1] - 1), 0)
+
+
+def _near(scores: Floats, rng: np.random.Generator) -> Ints:
+    """One of every row's NEIGHBOURS best items; 0 where no item is possible."""
+    k = min(NEIGHBOURS, scores.shape[1])
+    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable"), axis=1)
+    n_possible = np.isfinite(np.take_along_axis(scores, best, axis=1)).sum(axis=1)
+    place = (rng.random(len(scores)) * n_possible).astype(np.int64)
+    return np.where(n_possible > 0, best[np.arange(len(best)), np.minimum(place, k - 1)], 0)
+
+
+def _present(pairs: Pairs, kind: str) -> Bools:
+    present: Bools = pairs.actions[:, 1 + NEGATIVES.index(kind)] > 0
+    return present
+
+
+def _both(pairs: Pairs, kind: str, scorer: str) -> tuple[Floats, Floats]:
+    """Scores of the logged actions and of the negatives of a kind, where there is one."""
+    scores, present = pairs.scores[scorer], _present(pairs, kind)
+    return scores[present, 0], scores[present, 1 + NEGATIVES.index(kind)]
+
+
+def _accuracy(logged: Floats, negative: Floats) -> float | None:
+    return float(np.mean((logged > negative) + 0.5 * (logged == negative))) if len(logged) else None
+
+
+def area_under_curve(logged: Floats, negative: Floats) -> float | None:
+    """How often any logged action scores above any negative one, a tie counting half (Mann-Whitney)."""
+    if not len(logged):
+        return None
+    ranks = rankdata(np.concatenate([logged, negative]))
+    n = len(logged)
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * len(negative)))
+
+
+def calibration(logged: Floats, negative: Floats) -> list[dict[str, float]]:
+    """What the rewards say and what is seen: said = sigmoid(|gap|), seen = how often the logged action is the better one.
+
+    As many pairs in each of BINS bins, by rising `said`; a pair with equal rewards is seen half.
+    """
+    gap = logged.astype(np.float64) - negative
+    order = np.argsort(np.abs(gap), kind="stable")
+    bins = (part for part in np.array_split(order, BINS) if len(part))
+    return [
+        {
+            "said": float(np.mean(1 / (1 + np.exp(-np.abs(gap[part]))))),
+            "seen": float(np.mean((gap[part] > 0) + 0.5 * (gap[part] == 0))),
+            "pairs": len(part),
+        }
+        for part in bins
+    ]
+
+
+def _correlation(left: Floats, right: Floats) -> float | None:
+    """Spearman's, or None where one side is constant."""
+    if len(left) < 2 or np.ptp(left) == 0 or np.ptp(right) == 0:
+        return None
+    return float(spearmanr(left, right).statistic)
