@@ -1,6 +1,9 @@
 """prepare: what a log/ holds, what is refused, and what happens to files that change, on logs small enough to check by hand."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -446,3 +449,23 @@ def test_every_item_and_session_that_is_kept_has_enough_events(tmp_path_factory,
     assert np.bincount(made.arrays["items"])[1:].min() >= k
     assert len(np.bincount(made.arrays["items"])) == len(made.catalog) + 1, "numbers run from 1 to N"
     assert np.diff(made.arrays["offsets"]).min() >= m
+
+
+def test_a_log_is_the_same_on_a_machine_with_more_cores(tmp_path: Path) -> None:
+    """As polars holds them, strings lie in as many pieces as there were threads; a log's digest must not know."""
+    rng = np.random.default_rng(0)
+    items = rng.integers(0, 6000, 40_000)
+    pl.DataFrame({"user_id": np.repeat(np.arange(4000), 10), "item_id": items, "timestamp": np.arange(40_000)}).write_parquet(
+        tmp_path / "events.parquet"
+    )
+    titles = [f"a title of some length, number {number}" for number in range(6000)]
+    pl.DataFrame({"item_id": np.arange(6000), "title": titles}).write_parquet(tmp_path / "items.parquet")
+    data = '[data]\nevents = "events.parquet"\nitems = "items.parquet"\nmin_item_events = 1\n'
+    (tmp_path / "recipe.toml").write_text(data + "[agents.sasrec]\n")
+    found = []
+    for threads in ("1", "5"):
+        command = [sys.executable, "-m", "learec", "prepare", "recipe.toml", "--folder", threads]
+        environment = {**os.environ, "POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+        found.append(read_manifest(tmp_path / threads / "log", "log", "x").files)
+    assert found[0] == found[1]

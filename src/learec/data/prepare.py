@@ -55,8 +55,11 @@ def write(prepared: Prepared, request: Request, folder: Path) -> None:
     """Write a log/ folder. Tables are uncompressed Arrow files, which are opened without being read."""
     try:
         with building(folder, request, prepared.notes) as partial:
-            prepared.catalog.write_ipc(partial / "catalog.arrow", compression="uncompressed")
-            prepared.sessions.write_ipc(partial / "sessions.arrow", compression="uncompressed")
+            for name, table in (("catalog.arrow", prepared.catalog), ("sessions.arrow", prepared.sessions)):
+                # One chunk, and strings one after another: as polars holds them, both show how many threads there were, and
+                # a log must be the same on every machine.
+                plain = pl.CompatLevel.oldest()
+                table.rechunk().write_ipc(partial / name, compression="uncompressed", compat_level=plain)
             for name, array in prepared.arrays.items():
                 np.save(partial / f"{name}.npy", array, allow_pickle=False)
     except OSError as error:  # polars and numpy do not say which file it was
