@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from learec.agents import train as stage
 from learec.agents.agent import Agent, load_agent, newest
 from learec.agents.batches import Batches
 from learec.agents.sampled import ItemSampler
@@ -182,9 +183,20 @@ def test_the_best_epoch_is_kept_not_the_last(small_log, tmp_path, quiet):
     torch.testing.assert_close(load_agent(tmp_path / "agent", "cpu")[0].actor_bias.detach(), seen[2])
 
 
-def test_training_stops_when_patience_is_over(small_log, tmp_path, quiet):
+def test_training_stops_when_patience_is_over(small_log, tmp_path, quiet, monkeypatch):
+    monkeypatch.setattr(stage, "FIRST_BATCHES", 0)
     notes = run_training(small_log, tmp_path / "agent", quiet, lambda agent: {"score": 0.0}, epochs=50, patience=2)
     assert len(notes["curves"]["measures"]) == 3
+
+
+def test_patience_does_not_end_a_training_within_its_first_batches(small_log, tmp_path, quiet, monkeypatch):
+    """Of few sessions, epochs have few batches, and the untrained agent may well be the best of the first ones."""
+    monkeypatch.setattr(stage, "FIRST_BATCHES", 21)
+    settings = {"batch_size": 8, "epochs": 50, "patience": 2}
+    per_epoch = Batches(small_log.training, None, AgentConfig(**{**SMALL, "batch_size": 8}), "cpu").per_epoch
+    assert per_epoch < 21
+    notes = run_training(small_log, tmp_path / "agent", quiet, lambda agent: {"score": 0.0}, **settings)
+    assert len(notes["curves"]["measures"]) - 1 == -(-21 // per_epoch) + 2
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(small_log, tmp_path, quiet):
@@ -275,7 +287,8 @@ def test_at_the_switch_the_optimizer_begins_anew_with_its_own_rate(small_log):
         learner.follow()
 
 
-def test_patience_does_not_end_a_training_before_its_objective_has_changed(small_log, tmp_path, quiet):
+def test_patience_does_not_end_a_training_before_its_objective_has_changed(small_log, tmp_path, quiet, monkeypatch):
+    monkeypatch.setattr(stage, "FIRST_BATCHES", 0)
     settings = {"objective": "sac", "switch_after": 30, "batch_size": 8, "epochs": 50, "patience": 2}
     notes = run_training(small_log, tmp_path / "agent", quiet, lambda agent: {"score": 0.0}, **settings)
     per_epoch = Batches(small_log.training, None, AgentConfig(**{**SMALL, "batch_size": 8}), "cpu").per_epoch

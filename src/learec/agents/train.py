@@ -27,6 +27,9 @@ from learec.fit import Plan, Task, fit
 from learec.progress import Reporter
 from learec.workers import Workers
 
+# An untrained agent ranks items of the history high, which a few dozen batches undo before they teach something better: where
+# sessions are few, patience would end a training that has hardly begun.
+FIRST_BATCHES = 200
 SWITCHING = ("sac", "sa2c")  # objectives that change on their way
 Validate = Callable[[Agent], dict[str, float]]  # the first measure chooses the epoch
 
@@ -84,8 +87,8 @@ def train(
         after_step=learner.follow,
         share=share,
     )
-    switching = config.switch_after if config.objective in SWITCHING else 0
-    plan = Plan(config.epochs, config.patience, derived_seed("agent", seed), -(-switching // batches.per_epoch))
+    first = max(FIRST_BATCHES, config.switch_after if config.objective in SWITCHING else 0)
+    plan = Plan(config.epochs, config.patience, derived_seed("agent", seed), -(-first // batches.per_epoch))
     notes: dict[str, Any] = {"n_items": log.catalog.n_items, "state_size": batches.state_size}
     description, settings = f"{entry.column} epochs, at most", request.config
     with workers.building(folder, request, notes) as partial, workers.logging(entry.column, settings) as told:

@@ -66,7 +66,9 @@ class AgentConfig(Record):
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     epochs: Count = 200
-    patience: Count = Field(6, description="epochs without a better validation NDCG@10 before training stops")
+    patience: Count = Field(
+        6, description="epochs without a better validation NDCG@10, after the first 200 batches, before training stops"
+    )
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.5
     n_negatives: Count = 10
     negative_reward: float = 0.0
