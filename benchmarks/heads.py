@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -133,8 +134,9 @@ def main() -> None:
     log, config = load_log(Path(sys.argv[1]) / "log"), EnvironmentConfig()
     llm = load_llm(config, "cpu")
     split = split_users(log.training, config, 0)
-    sampler = NegativeSampler(log.training, log.catalog.n_items, config)
     variants, texts = token_variants(llm, log, config)
+    no_vectors = np.zeros((1, 1), np.float32)  # popular negatives need none
+    sampler = NegativeSampler(log.training, log.catalog.n_items, config, no_vectors)
     results = {}
     for name, tokens in variants.items():
         vectors = torch.from_numpy(whitened(tokens.numpy(), texts, config.whitened_size))

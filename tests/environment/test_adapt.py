@@ -41,6 +41,15 @@ def test_every_family_is_adapted_and_annotates(family, family_folder, small_log,
     assert found[:, -2].std() > 0
 
 
+def test_hard_negatives_and_the_listwise_loss_teach_another_reward(family_folder, small_log, tmp_path, quiet):
+    llm = str(family_folder("llama"))
+    adapted(small_log, tmp_path / "plain", quiet, llm=llm)
+    notes = adapted(small_log, tmp_path / "hard", quiet, llm=llm, negatives="neighbours", n_negatives=3, reward_loss="listwise")
+    assert np.isfinite([measures["reward loss"] for measures in notes["curves"]["measures"]]).all()
+    assert set(notes["examination"]["accuracy"]) == {"uniform", "popular", "item_knn", "text"}
+    assert not np.allclose(rewards_of(small_log, tmp_path / "plain")[:, -2], rewards_of(small_log, tmp_path / "hard")[:, -2])
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_adapted_and_close_to_the_full_one(dtype, family_folder, small_log, tmp_path, quiet):
     llm = str(family_folder("llama"))

@@ -5,7 +5,7 @@ import pytest
 
 from learec.config import EnvironmentConfig
 from learec.data.log import Sessions
-from learec.environment import examination
+from learec.environment import examination, negatives
 from learec.environment.examination import NEGATIVES, SCORERS, area_under_curve, calibration, examine
 
 
@@ -30,23 +30,23 @@ def test_negatives_are_items_that_the_user_never_chose_and_of_their_kind():
     own = Sessions(np.concatenate([[0], np.cumsum(lengths)]), items, np.zeros(12, int), np.ones(12, np.float32))
     counts = np.array([0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 3], dtype=float)  # item 9 is cold
     steps = np.array([1, 3, 5, 9])
-    possible = examination._possible(own, steps, counts)
+    possible = negatives.never_chosen(own, steps, len(counts))
     assert [np.flatnonzero(row).tolist() for row in possible] == [
         [5, 6, 7, 8, 9, 10], [5, 6, 7, 8, 9, 10], [3, 4, 6, 7, 8, 9, 10], [3, 4, 5, 9, 10],
     ]  # fmt: skip
     rng = np.random.default_rng(0)
-    drawn = np.array([examination._drawn(possible * counts, rng) for _ in range(4000)])
-    assert set(np.unique(drawn[:, 0])) == {5, 6, 7, 8, 10}
-    assert (drawn[:, 0] == 10).mean() == pytest.approx(3 / 7, abs=0.03)
-    assert examination._drawn(np.zeros((2, 11)), rng).tolist() == [0, 0]
+    drawn = negatives.drawn(possible * counts, rng, 4000)
+    assert set(np.unique(drawn[0])) == {5, 6, 7, 8, 10}
+    assert (drawn[0] == 10).mean() == pytest.approx(3 / 7, abs=0.03)
+    assert negatives.drawn(np.zeros((2, 11)), rng, 2).tolist() == [[0, 0], [0, 0]]
 
 
 def test_a_hard_negative_is_among_the_best_and_none_where_none_is_possible(monkeypatch):
-    monkeypatch.setattr(examination, "NEIGHBOURS", 2)
+    monkeypatch.setattr(negatives, "NEIGHBOURS", 2)
     scores = np.array([[-np.inf, 3, 1, 2, -np.inf], [-np.inf, -np.inf, 1, -np.inf, -np.inf], [-np.inf] * 5])
     rng = np.random.default_rng(0)
-    drawn = np.array([examination._near(scores, rng) for _ in range(200)])
-    assert [set(column) for column in drawn.T.tolist()] == [{1, 3}, {2}, {0}]
+    drawn = negatives.among_best(scores, rng, 200)
+    assert [set(row) for row in drawn.tolist()] == [{1, 3}, {2}, {0}]
 
 
 class Oracle:
@@ -74,7 +74,7 @@ def test_scores_go_to_the_pairs_they_belong_to(small_log):
     assert found["accuracy"]["uniform"]["state"] == found["auc"]["popular"]["state"] == 1.0
     assert 0 < found["accuracy"]["uniform"]["reward"] < 1
     assert found["ties"] == 0.0
-    assert sum(one["pairs"] for one in found["calibration"]) == found["pairs"][EnvironmentConfig().negatives]
+    assert sum(one["pairs"] for one in found["calibration"]) == found["pairs"]["popular"]
     again = examine(Oracle(small_log.catalog.n_items), small_log, users, 0)
     assert again == found
     fewer = examine(Oracle(small_log.catalog.n_items), small_log, users, 0, n_steps=10)

@@ -1,15 +1,17 @@
 """Pairs: sampled actions are ones the user has not taken, as often as the setting says; users held out stay out."""
 
 import numpy as np
+import pytest
 import torch
 
 from learec.config import EnvironmentConfig
 from learec.data.log import Sessions
 from learec.data.windows import windows_of
+from learec.environment import negatives
 from learec.environment.adapt import split_users
 from learec.environment.adapters import lora_targets
 from learec.environment.pairs import NegativeSampler, pair_batches
-from learec.environment.reward_model import RewardModel, reward_loss
+from learec.environment.reward_model import RewardModel, listwise_loss, reward_loss
 from learec.environment.standardise import Standardise
 from learec.environment.state_model import StateModel, state_loss
 
@@ -23,7 +25,7 @@ def sessions_of(*rows):
 def test_negatives_are_items_that_the_user_never_took():
     training = sessions_of([1, 2, 3, 4], [5, 6, 1])
     windows = windows_of(training, np.arange(2), 10)
-    sampler = NegativeSampler(training, 6, EnvironmentConfig(n_negatives=40, negatives="uniform"))
+    sampler = NegativeSampler(training, 6, EnvironmentConfig(n_negatives=40, negatives="uniform"), np.zeros((1, 1), np.float32))
     negatives = sampler.sample(windows, 0)
     assert set(np.unique(negatives[0])) <= {0, 5, 6}
     assert set(np.unique(negatives[1])) <= {0, 2, 3, 4}
@@ -32,10 +34,37 @@ def test_negatives_are_items_that_the_user_never_took():
 
 def test_popular_negatives_follow_the_counts_of_training_events():
     training = sessions_of([1, 1, 1, 2], [3, 4])
-    sampler = NegativeSampler(training, 4, EnvironmentConfig(n_negatives=3000, negatives="popular"))
+    sampler = NegativeSampler(training, 4, EnvironmentConfig(n_negatives=3000, negatives="popular"), np.zeros((1, 1), np.float32))
     drawn = sampler.sample(windows_of(training, np.array([1]), 10), 0)[0, 1]
     counts = np.bincount(drawn, minlength=5)
     assert 2.5 < counts[1] / counts[2] < 3.6
+
+
+def test_hard_negatives_are_popular_items_and_both_kinds_of_neighbours_that_the_user_never_took(monkeypatch):
+    """Of the step (1 -> 2): 9 is popular, 3 was chosen with 1 by others, and 5 has the text of 1."""
+    monkeypatch.setattr(negatives, "NEIGHBOURS", 1)
+    training = sessions_of([1, 2], [1, 3], [1, 3], [5, 6], *[[9, 8]] * 40)
+    vectors = np.eye(10, dtype=np.float32)
+    vectors[0], vectors[5] = 0, vectors[1]
+    settings = EnvironmentConfig(n_negatives=3000, negatives="neighbours")
+    sampler = NegativeSampler(training, 9, settings, vectors)
+    drawn = sampler.sample(windows_of(training, np.array([0]), 10), 0)
+    assert not drawn[0, 0].any()
+    shares = np.bincount(drawn[0, 1], minlength=10) / 3000
+    assert shares[[1, 2]].tolist() == [0, 0]
+    assert shares[3] == pytest.approx(1 / 3 + 2 / 86 / 3, abs=0.04)
+    assert shares[5] == pytest.approx(1 / 3 + 1 / 86 / 3, abs=0.04)
+    assert shares[[8, 9]].sum() == pytest.approx(80 / 86 / 3, abs=0.04)
+    np.testing.assert_array_equal(drawn, sampler.sample(windows_of(training, np.array([0]), 10), 0))
+
+
+def test_listwise_loss_by_hand_and_pairwise_with_one_negative():
+    positive, negative = torch.tensor([1.0, 0.0]), torch.tensor([[0.0, 2.0], [9.0, 0.0]])
+    present = torch.tensor([[True, True], [False, True]])
+    first = -np.log(np.exp(1) / (np.exp(1) + 1 + np.exp(2)))
+    assert listwise_loss(positive, negative, present).item() == pytest.approx((first + np.log(2)) / 2)
+    one = (positive, negative[:, :1], torch.ones(2, 1, dtype=torch.bool))
+    torch.testing.assert_close(listwise_loss(*one), reward_loss(*one))
 
 
 def test_users_held_out_are_never_trained_on():
@@ -53,7 +82,7 @@ def test_with_all_users_a_fifth_is_still_held_out():
 
 def test_batches_hold_every_window_once_within_the_budget():
     training = sessions_of(*[[1, 2, 3, 4, 5][: 2 + n % 4] for n in range(40)])
-    sampler = NegativeSampler(training, 9, EnvironmentConfig())
+    sampler = NegativeSampler(training, 9, EnvironmentConfig(), np.zeros((1, 1), np.float32))
     batches = pair_batches(windows_of(training, np.arange(40), 10), sampler, 30, 0, shuffle=True)
     steps = np.concatenate([batch.windows.steps[batch.windows.steps >= 0] for batch in batches])
     assert sorted(steps) == list(range(training.n_steps))

@@ -37,7 +37,12 @@ class EnvironmentConfig(Record):
     head_learning_rate: Positive = Field(2e-3, description="of the state projection and the reward head")
     temperature_learning_rate: Positive = Field(1e-2, description="of temperature, popularity weight and reward scale")
     n_negatives: Count = Field(1, description="sampled actions against each logged one, for the reward loss")
-    negatives: Literal["uniform", "popular"] = Field("popular", description="how they are sampled")
+    negatives: Literal["uniform", "popular", "neighbours"] = Field(
+        "popular", description="how they are sampled; neighbours: a third each popular, item-kNN's and the text's nearest"
+    )
+    reward_loss: Literal["pairwise", "listwise"] = Field(
+        "pairwise", description="the logged action against each sampled one, or among all of them"
+    )
     reward_weight: Positive = Field(1.0, description="reward loss beside the state loss")
     decay: Share = Field(0.8, description="weight of an item in the skip connection falls by this per step of age")
     epochs: Count = 4

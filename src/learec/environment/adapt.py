@@ -21,7 +21,7 @@ from learec.environment.examination import examine
 from learec.environment.item_tokens import make_item_tokens
 from learec.environment.llm import described, load_llm
 from learec.environment.pairs import NegativeSampler, PairBatch, pair_batches
-from learec.environment.reward_model import reward_loss
+from learec.environment.reward_model import LOSSES
 from learec.environment.state_model import state_loss
 from learec.environment.weights import llm_identity
 from learec.errors import DataError
@@ -102,7 +102,7 @@ def _task(environment: Environment, split: Users, log: Log, seed: int, measure: 
     environment.decoder = with_adapters(environment.decoder, config, seed)
     learner: dict[str, Tensor] = {name: tensor for name, tensor in environment.named_parameters() if tensor.requires_grad}
     optimizer = torch.optim.AdamW(_parameter_groups(learner, config), weight_decay=0.01)
-    sampler = NegativeSampler(log.training, log.catalog.n_items, config)
+    sampler = NegativeSampler(log.training, log.catalog.n_items, config, environment.item_vectors)
     calibrate(
         environment, pair_batches(split.training, sampler, config.token_budget, derived_seed("calibrate", seed), shuffle=True)
     )
@@ -164,7 +164,8 @@ def _losses(environment: Environment, batch: PairBatch) -> dict[str, Tensor]:
     scored = _score(environment, batch)
     named = {"state": state_loss(scored.logits, scored.actions)}
     if len(scored.positive):
-        named["reward"] = environment.config.reward_weight * reward_loss(scored.positive, scored.negative, scored.present)
+        loss = LOSSES[environment.config.reward_loss](scored.positive, scored.negative, scored.present)
+        named["reward"] = environment.config.reward_weight * loss
     return named
 
 
@@ -174,10 +175,11 @@ def _validate(environment: Environment, batches: list[PairBatch], measure: Measu
     environment.eval()
     scored = [_score(environment, batch) for batch in batches]
     state = torch.cat([torch.nn.functional.cross_entropy(s.logits, s.actions, reduction="none") for s in scored]).mean().item()
-    gap = torch.cat([(s.positive[:, None] - s.negative)[s.present] for s in scored])
+    positive, negative, present = (torch.cat([getattr(s, name) for s in scored]) for name in ("positive", "negative", "present"))
+    gap = (positive[:, None] - negative)[present]
     if not len(gap):
         raise DataError("held-out users have taken every item that was drawn as a negative; raise n_negatives in [environment]")
-    reward = -torch.nn.functional.logsigmoid(gap).mean().item()
+    reward = LOSSES[environment.config.reward_loss](positive, negative, present).item()
     own = [(s.logits.gather(1, s.actions[:, None]), s.logits) for s in scored]
     ranks = torch.cat([(logits >= mine).sum(1) for mine, logits in own]).cpu().numpy()
     return {

@@ -9,19 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import rankdata, spearmanr
 
 from learec.data.log import Bools, Floats, Ints, Log, Sessions
-from learec.data.neighbours import ContentKNN, ItemKNN
 from learec.environment.environment import Environment
+from learec.environment.negatives import Neighbours, drawn
 
 NEGATIVES = ("uniform", "popular", "item_knn", "text")
 SCORERS = ("reward", "state", "text", "item_knn", "popularity")
-NEIGHBOURS = 20  # a hard negative is one of so many
-SHRINKAGE = 20.0  # of item-kNN, as in annotations
+CALIBRATED = "popular"
 BINS = 10
-BLOCK = 2**24  # scores held at once
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,8 @@ class Pairs:
 def examine(environment: Environment, log: Log, users: Ints, seed: int, n_steps: int | None = None) -> dict[str, Any]:
     """What `users`, session numbers that nothing was learnt from, say of the reward model; whole sessions up to `n_steps`.
 
-    Returns pairs (how many by negative), accuracy and auc (by negative and scorer; a tie counts half), calibration (of the
-    negatives that the model was trained on: what it says and what is seen), spread, ties and the correlation with popularity.
+    Returns pairs (how many by negative), accuracy and auc (by negative and scorer; a tie counts half), calibration (against
+    popular items: what rewards say and what is seen), spread, ties and the correlation with popularity.
     """
     training = log.training
     chosen = _some(training, users, seed, n_steps)
@@ -51,9 +48,9 @@ def examine(environment: Environment, log: Log, users: Ints, seed: int, n_steps:
         "pairs": {kind: int(_present(pairs, kind).sum()) for kind in NEGATIVES},
         "accuracy": {kind: {name: _accuracy(*_both(pairs, kind, name)) for name in SCORERS} for kind in NEGATIVES},
         "auc": {kind: {name: area_under_curve(*_both(pairs, kind, name)) for name in SCORERS} for kind in NEGATIVES},
-        "calibration": calibration(*_both(pairs, environment.config.negatives, "reward")),
+        "calibration": calibration(*_both(pairs, CALIBRATED, "reward")),
         "spread": float(pairs.scores["reward"][:, 0].std()),
-        "ties": float(np.mean(np.equal(*_both(pairs, environment.config.negatives, "reward")))),
+        "ties": float(np.mean(np.equal(*_both(pairs, CALIBRATED, "reward")))),
         "popularity_correlation": _correlation(*(pairs.scores[name][pairs.actions > 0] for name in ("reward", "popularity"))),
     }
 
@@ -67,27 +64,19 @@ def _some(training: Sessions, users: Ints, seed: int, n_steps: int | None) -> In
 
 
 def _pairs(environment: Environment, own: Sessions, others: Sessions, steps: Ints, seed: int) -> Pairs:
-    vectors, decay = environment.item_vectors, environment.config.decay
-    n_items = len(vectors) - 1
-    counts = np.bincount(others.items, minlength=n_items + 1).astype(np.float64)
-    text, knn = ContentKNN(vectors, decay), ItemKNN.fit(others, n_items, decay, SHRINKAGE)
-    rng = np.random.default_rng([seed, 2])
+    vectors, rng = environment.item_vectors, np.random.default_rng([seed, 2])
+    neighbours = Neighbours.of(others, vectors, environment.config.decay, environment.config.history)
     actions = np.zeros((len(steps), 1 + len(NEGATIVES)), dtype=np.int64)
+    actions[:, 0] = own.items[steps]
     found: dict[str, list[Floats]] = {"text": [], "item_knn": []}
-    size = max(BLOCK // (n_items + 1), 1)
-    for start in range(0, len(steps), size):
-        block = steps[start : start + size]
-        histories = own.histories(block, environment.config.history)
-        scores = {"text": text.scores(*histories), "item_knn": knn.scores(*histories)}
-        possible = _possible(own, block, counts)
-        here = actions[start : start + size]
-        here[:, 0] = own.items[block]
-        here[:, 1] = _drawn(possible * (counts > 0), rng)
-        here[:, 2] = _drawn(possible * counts, rng)
-        here[:, 3] = _near(np.where(possible & (scores["item_knn"] > 0), scores["item_knn"], -np.inf), rng)
-        here[:, 4] = _near(np.where(possible & (counts > 0), scores["text"], -np.inf), rng)
-        for name, all_scores in scores.items():
-            found[name].append(np.take_along_axis(all_scores, here, axis=1))
+    for near in neighbours.blocks(own, steps):
+        here = actions[near.place]
+        here[:, 1:2] = drawn(near.possible, rng)
+        here[:, 2:3] = drawn(near.possible * neighbours.counts, rng)
+        here[:, 3:4] = near.knn_neighbours(rng)
+        here[:, 4:5] = near.text_neighbours(rng)
+        for name, scores in (("text", near.text), ("item_knn", near.knn)):
+            found[name].append(np.take_along_axis(scores, here, axis=1))
     asked = np.zeros((own.n_steps, len(NEGATIVES)), dtype=np.int64)
     asked[steps] = actions[:, 1:]
     states, rewards, of_negatives = environment.annotate(own, asked)
@@ -96,40 +85,10 @@ def _pairs(environment: Environment, own: Sessions, others: Sessions, steps: Int
         {
             "reward": np.column_stack([rewards, of_negatives])[steps],
             "state": np.einsum("mw,mkw->mk", states[steps], vectors[actions]),
-            "popularity": counts[actions].astype(np.float32),
+            "popularity": neighbours.counts[actions].astype(np.float32),
             **{name: np.concatenate(parts) for name, parts in found.items()},
         },
     )
-
-
-def _possible(own: Sessions, steps: Ints, counts: npt.NDArray[Any]) -> Bools:
-    """(M, N + 1): items that the step's user never chose, before or after."""
-    possible = np.ones((len(steps), len(counts)), dtype=bool)
-    possible[:, 0] = False
-    sessions = own.session_of[steps]
-    lengths = own.lengths[sessions]
-    rows = np.repeat(np.arange(len(steps)), lengths)
-    within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    possible[rows, own.items[np.repeat(own.offsets[sessions], lengths) + within]] = False
-    return possible
-
-
-def _drawn(weights: npt.NDArray[Any], rng: np.random.Generator) -> Ints:
-    """An item of every row as often as its weight says; 0 where no item has any."""
-    sums = np.cumsum(weights, axis=1)
-    wanted = rng.random(len(weights)) * sums[:, -1]
-    drawn = (sums <= wanted[:, None]).sum(axis=1)
-    return np.where(sums[:, -1] > 0, np.minimum(drawn, weights.shape[1] - 1), 0)
-
-
-def _near(scores: Floats, rng: np.random.Generator) -> Ints:
-    """One of every row's NEIGHBOURS best items; 0 where no item is possible."""
-    k = min(NEIGHBOURS, scores.shape[1])
-    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable"), axis=1)
-    n_possible = np.isfinite(np.take_along_axis(scores, best, axis=1)).sum(axis=1)
-    place = (rng.random(len(scores)) * n_possible).astype(np.int64)
-    return np.where(n_possible > 0, best[np.arange(len(best)), np.minimum(place, k - 1)], 0)
 
 
 def _present(pairs: Pairs, kind: str) -> Bools:

@@ -1,5 +1,7 @@
 """Reward model: what an action is worth in a state; a score head on the action's position, and its pairwise loss."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,3 +36,16 @@ def reward_loss(positive: Tensor, negative: Tensor, present: Tensor) -> Tensor:
     LEA, reward model: a+ is the next item, a- a sampled item without an interaction.
     """
     return -functional.logsigmoid((positive[:, None] - negative)[present]).mean()
+
+
+def listwise_loss(positive: Tensor, negative: Tensor, present: Tensor) -> Tensor:
+    """-log softmax(r(s, .))[a+] among the logged action and its negatives, mean over steps; arguments as reward_loss takes them.
+
+    With one negative it is reward_loss. Not in LEA: a hard negative that is nearly as good counts more here than one that is not.
+    """
+    others = negative.masked_fill(~present, -torch.inf)
+    listed = torch.cat([positive[:, None], others], dim=1)
+    return functional.cross_entropy(listed, torch.zeros(len(listed), dtype=torch.long, device=listed.device))
+
+
+LOSSES: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"pairwise": reward_loss, "listwise": listwise_loss}

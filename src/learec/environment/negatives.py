@@ -1,0 +1,90 @@
+"""Negatives: items that a user never chose, drawn uniformly, as often as they occur, or among the neighbours of the history."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from learec.data.log import Bools, Floats, Ints, Sessions
+from learec.data.neighbours import ContentKNN, ItemKNN
+
+NEIGHBOURS = 20  # a hard negative is one of so many
+SHRINKAGE = 20.0  # of item-kNN, as in annotations
+BLOCK = 2**24  # scores held at once
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Who is near a history: by its text, and by what others chose with its items."""
+
+    text: ContentKNN
+    knn: ItemKNN
+    counts: npt.NDArray[np.float64]  # (N + 1,) of the sessions that taught item-kNN
+    history: int
+
+    @classmethod
+    def of(cls, sessions: Sessions, item_vectors: Floats, decay: float, history: int) -> "Neighbours":
+        """Item-kNN and counts from these sessions."""
+        n_items = len(item_vectors) - 1
+        counts = np.bincount(sessions.items, minlength=n_items + 1).astype(np.float64)
+        knn = ItemKNN.fit(sessions, n_items, decay, SHRINKAGE)
+        return cls(ContentKNN(item_vectors, decay), knn, counts, history)
+
+    def blocks(self, sessions: Sessions, steps: Ints) -> Iterator["Near"]:
+        """The given steps, as many at once as memory allows."""
+        size = max(BLOCK // len(self.counts), 1)
+        for start in range(0, len(steps), size):
+            block = steps[start : start + size]
+            histories = sessions.histories(block, self.history)
+            possible = never_chosen(sessions, block, len(self.counts)) & (self.counts > 0)
+            yield Near(slice(start, start + size), possible, self.text.scores(*histories), self.knn.scores(*histories))
+
+
+@dataclass(frozen=True)
+class Near:
+    """B steps of a longer list, what may be a negative of each, and both kinds of evidence for every item."""
+
+    place: slice
+    possible: Bools  # (B, N + 1)
+    text: Floats  # (B, N + 1)
+    knn: Floats  # (B, N + 1)
+
+    def text_neighbours(self, rng: np.random.Generator, n: int = 1) -> Ints:
+        """(B, n), each one of the NEIGHBOURS that the text is nearest to; 0 where no item is possible."""
+        return among_best(np.where(self.possible, self.text, -np.inf), rng, n)
+
+    def knn_neighbours(self, rng: np.random.Generator, n: int = 1) -> Ints:
+        """(B, n), each one of item-kNN's NEIGHBOURS; 0 where it knows none."""
+        return among_best(np.where(self.possible & (self.knn > 0), self.knn, -np.inf), rng, n)
+
+
+def never_chosen(sessions: Sessions, steps: Ints, width: int) -> Bools:
+    """(M, width): items that the step's user never chose, before or after; padding is none."""
+    possible = np.ones((len(steps), width), dtype=bool)
+    possible[:, 0] = False
+    own = sessions.session_of[steps]
+    lengths = sessions.lengths[own]
+    rows = np.repeat(np.arange(len(steps)), lengths)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    possible[rows, sessions.items[np.repeat(sessions.offsets[own], lengths) + within]] = False
+    return possible
+
+
+def drawn(weights: npt.NDArray[Any], rng: np.random.Generator, n: int = 1) -> Ints:
+    """(M, n) items, each as often as its row's weight says; 0 where no item has any."""
+    sums = np.cumsum(weights, axis=1, dtype=np.float64)
+    wanted = rng.random((len(weights), n)) * sums[:, -1:]
+    found = np.stack([np.searchsorted(row, one, side="right") for row, one in zip(sums, wanted, strict=True)])
+    return np.where(sums[:, -1:] > 0, np.minimum(found, weights.shape[1] - 1), 0)
+
+
+def among_best(scores: Floats, rng: np.random.Generator, n: int = 1) -> Ints:
+    """(M, n), each one of its row's NEIGHBOURS best items; 0 where no item is possible (-inf)."""
+    k = min(NEIGHBOURS, scores.shape[1])
+    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable"), axis=1)
+    n_possible = np.isfinite(np.take_along_axis(scores, best, axis=1)).sum(axis=1, keepdims=True)
+    place = (rng.random((len(scores), n)) * n_possible).astype(np.int64)
+    return np.where(n_possible > 0, np.take_along_axis(best, np.minimum(place, k - 1), axis=1), 0)
