@@ -1,0 +1,90 @@
+"""What item tokens know of the next item: content nearest neighbours over each kind of vector, nothing trained on the log.
+
+    python benchmarks/item_tokens.py RUN_FOLDER [--trained] [--max-text-tokens 64]     (a run with log/, such as runs/industrial)
+
+Validation targets, full ranking, seen items masked; a history's direction is the sum of decay ** age * vector (decay .8).
+Vectors: means of the text's token embeddings of SmolLM2 as they are, centred, and whitened (what the environment has); TF-IDF in
+256 dimensions (the control "text"), and that whitened; with --trained, tokens trained to generate the item's text, whose
+text loss beside a shuffled item's and the mean token's is told too. Last line: JSON {vectors: NDCG@10}.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from amortised_tokens import mean_loss
+
+from learec.config import EnvironmentConfig
+from learec.data.log import Floats, Log, Part, load_log
+from learec.data.neighbours import ContentKNN, unit_rows
+from learec.data.tfidf import tfidf_vectors
+from learec.environment.item_tokens import make_item_tokens
+from learec.environment.llm import load_llm
+from learec.environment.texts import Texts
+from learec.environment.whitening import whitened
+from learec.evaluation.metrics import HISTORY, ranks
+from learec.progress import Reporter
+
+DECAY, SIZE, LOSS_ITEMS = 0.8, 256, 256
+
+
+def ndcg(log: Log, vectors: Floats) -> tuple[float, float]:
+    """NDCG@10 over the validation targets, and its standard error."""
+    targets = log.targets(Part.VALIDATION)
+    found = ranks(ContentKNN(vectors, DECAY), log.sessions, targets, mask_seen=True, max_length=HISTORY)
+    gains = np.where(found <= 10, 1 / np.log2(found + 1.0), 0.0)
+    return float(gains.mean()), float(gains.std() / len(gains) ** 0.5)
+
+
+def centred(tokens: Floats, texts: Texts) -> Floats:
+    moved = np.where(texts.present[:, None], tokens - tokens[texts.shaping].mean(0), 0)
+    return unit_rows(moved)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--trained", action="store_true", help="train tokens too; takes long on a CPU")
+    parser.add_argument("--epochs", type=int, default=2, help="of their training")
+    parser.add_argument("--max-text-tokens", type=int, default=64)
+    parser.add_argument("--device", default="cpu")
+    asked = parser.parse_args()
+    log = load_log(asked.run / "log")
+    config = EnvironmentConfig(max_text_tokens=asked.max_text_tokens, item_token_epochs=asked.epochs, whitened_size=SIZE)
+    llm = load_llm(config, asked.device)
+    found = {}
+
+    def tell(name: str, vectors: Floats) -> None:
+        value, error = ndcg(log, vectors)
+        found[name] = round(value, 4)
+        print(f"{name:36} {value:.4f} +- {error:.4f}", flush=True)
+
+    for kind in ("mean", "trained") if asked.trained else ("mean",):
+        with tempfile.TemporaryDirectory() as folder:
+            made = make_item_tokens(llm, log, config.model_copy(update={"item_tokens": kind}), 0, Path(folder), Reporter())
+        tokens = made.tokens.cpu().numpy()
+        if kind == "mean":
+            raw = tokens / float(made.space.tokens.scale) + made.space.tokens.centre.cpu().numpy()
+            tell("mean tokens, as they are", unit_rows(np.where(made.texts.present[:, None], raw, 0)))
+        tell(f"{kind} tokens, centred", centred(tokens, made.texts))
+        tell(f"{kind} tokens, whitened", made.vectors)
+        if asked.trained:
+            some = np.random.default_rng(0).permutation(np.flatnonzero(made.texts.shaping))[:LOSS_ITEMS]
+            ids = [[], *llm.token_ids(log.catalog.table["text"].to_list(), config.max_text_tokens)]
+            own, texts = made.tokens[some], [ids[number] for number in some]
+            order = np.random.default_rng(1).permutation(len(own))
+            losses = {"its own": own, "a shuffled item's": own[order], "the mean token": own.mean(0).expand_as(own)}
+            told = ", ".join(f"{name} {mean_loss(llm, those, texts):.3f}" for name, those in losses.items())
+            print(f"  text loss of {LOSS_ITEMS} items after {kind} tokens: {told}", flush=True)
+    texts = log.catalog.table["text"].to_list()
+    words = tfidf_vectors(texts, log.cold_items, SIZE)
+    known = np.any(words != 0, axis=1)
+    tell("TF-IDF, 256 dimensions", words)
+    tell("TF-IDF, 256 dimensions, whitened", whitened(words, Texts(known, made.texts.shaping & known), SIZE))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
