@@ -70,7 +70,7 @@ def _annotations(run: Run, agent: str, config: TuneConfig, log_digest: str) -> A
 
 def _show(run: Run, results: list[Any], fields: list[str]) -> None:
     """The best trials, best first; one that repeats another is not shown."""
-    from learec.evaluation.evaluate import SELECTING
+    from learec.evaluation.metrics import SELECTING
 
     finished = [one for one in results if one.outcome == "finished" and not one.note]
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
@@ -88,7 +88,7 @@ def _show(run: Run, results: list[Any], fields: list[str]) -> None:
 def _write_winner(run: Run, agent: str, results: list[Any], path: Path) -> None:
     """The given recipe with the best trial's settings, and how to run it."""
     from learec.agents.study import best_of
-    from learec.evaluation.evaluate import SELECTING
+    from learec.evaluation.metrics import SELECTING
 
     best = best_of(results)
     if best is None:

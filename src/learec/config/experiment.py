@@ -3,7 +3,6 @@
 docs/experiments.md explains the file, experiment/grid.py makes ordinary recipes of it.
 """
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -16,6 +15,7 @@ from learec.config.data import DataConfig, SimulateConfig
 from learec.config.environment import EnvironmentConfig
 from learec.config.evaluation import EvaluationConfig
 from learec.config.records import Name, Record, first_message, suggest
+from learec.config.toml_file import read_toml
 from learec.errors import ConfigError
 
 BASE = "none"  # the column set of an agent that reads no annotations
@@ -144,12 +144,7 @@ class Experiment(Record):
 
 def load_experiment(path: Path) -> Experiment:
     """Read and check an experiment file. Raises ConfigError with one sentence."""
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise ConfigError(f"{path}: no such file; pass the path of an experiment, such as recipes/paper.toml") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file ({error}); mend that place and run again") from None
+    raw = read_toml(path, "experiment", "recipes/paper.toml")
     if "logs" not in raw and "data" in raw:
         raise ConfigError(f"{path}: has no [logs.NAME.data] but one [data], so it is a recipe; run it with `learec run {path}`")
     raw.setdefault("name", path.stem)

@@ -1,6 +1,5 @@
 """Reading a recipe from its file, and the one sentence for what is wrong with it."""
 
-import tomllib
 from collections.abc import Set
 from pathlib import Path
 from typing import Any
@@ -9,20 +8,14 @@ from pydantic import BaseModel, ValidationError
 
 from learec.config.recipe import Recipe
 from learec.config.records import first_message, suggest
+from learec.config.toml_file import read_toml
 from learec.config.tune import SEARCHABLE, TuneConfig
 from learec.errors import ConfigError
 
 
 def load_recipe(path: Path) -> Recipe:
     """Read and check a recipe; `[agent]` is laid under every `[agents.NAME]`. Raises ConfigError with one sentence."""
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such recipe; pass the path of a .toml file, such as recipes/industrial.toml") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path}: is a folder; pass the path of a .toml file, such as recipes/industrial.toml") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file ({error}); mend that place and run again") from None
+    raw = read_toml(path, "recipe", "recipes/industrial.toml")
     if raw.keys() & {"experiment", "logs"}:
         raise ConfigError(f"{path}: is an experiment, a grid of recipes; run `learec experiment {path}`")
     shared, agents = raw.pop("agent", {}), raw.get("agents")

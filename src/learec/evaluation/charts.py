@@ -8,8 +8,9 @@ from scipy.stats import binomtest
 
 from learec.evaluation import plots
 from learec.evaluation.figures import number, signed
+from learec.evaluation.metrics import SELECTING
 from learec.evaluation.value_table import column_name
-from learec.evaluation.verdicts import SELECTING, Json, told_apart
+from learec.evaluation.verdicts import Json, told_apart
 
 REWARD_LAYERS = {
     "observed": ("actions the log records", "filled"),

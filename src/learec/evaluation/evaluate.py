@@ -18,13 +18,12 @@ from learec.evaluation.baselines import left_out
 from learec.evaluation.compare import Values
 from learec.evaluation.examples import examples
 from learec.evaluation.lists import Shelf, list_measures
-from learec.evaluation.metrics import HISTORY, METRICS, Scorer, ranking, ranks
+from learec.evaluation.metrics import HISTORY, METRICS, SELECTING, Scorer, ranking, ranks
 from learec.evaluation.policy_values import Knowledge, PolicyValues
 from learec.evaluation.slices import repeated, slices_of
 from learec.evaluation.tables import Row, Tables, Targets, weightless
 from learec.progress import Reporter
 
-SELECTING = "NDCG@10"
 NOTHING_ELSE = Knowledge()
 
 

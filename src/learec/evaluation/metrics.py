@@ -9,6 +9,7 @@ import numpy.typing as npt
 from learec.data.log import Floats, Ints, Sessions
 from learec.data.windows import batches_by_budget
 
+SELECTING = "NDCG@10"  # what chooses an agent's epoch, on the validation part
 HISTORY = 200  # items that floors and agents may read; each agent keeps what its own max_length allows
 SCORES = 4_000_000  # scored at once: 16 MB stay in a cache, where counting costs a fraction of fetching them from memory
 FEWEST, MOST = 64, 1024  # targets in a block: with fewer a scorer reads its whole table for little, more waste padding

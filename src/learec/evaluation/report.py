@@ -45,10 +45,11 @@ from learec.evaluation.charts import (
     values_chart,
 )
 from learec.evaluation.figures import number
+from learec.evaluation.metrics import SELECTING
 from learec.evaluation.pages import render_page
 from learec.evaluation.value_sentences import value_sentences
 from learec.evaluation.value_table import value_table
-from learec.evaluation.verdicts import SELECTING, Json, headline_metric, summary, words_of
+from learec.evaluation.verdicts import Json, headline_metric, summary, words_of
 
 
 def write_report(data: Json, path: Path) -> None:

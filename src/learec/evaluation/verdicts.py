@@ -8,8 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from learec.evaluation.figures import number, signed
+from learec.evaluation.metrics import SELECTING
 
-SELECTING = "NDCG@10"
 LEVEL = 0.05  # of the adjusted p value of a comparison
 Json = Mapping[str, Any]
 
