@@ -1,4 +1,4 @@
-"""Examination: how well rewards tell the logged action from others, on users that nothing was learnt from.
+"""Examination: how well rewards tell the logged action from others, on users that no weight was learnt from.
 
 A reward model is worth its cost only if it tells more than what needs no training, so the same pairs are also scored by the
 state's similarity, the history's text, item-kNN and popularity; counts leave out the examined users. Negatives are drawn
@@ -30,7 +30,7 @@ class Pairs:
 
 
 def examine(environment: Environment, log: Log, users: Ints, seed: int, n_steps: int | None = None) -> dict[str, Any]:
-    """What `users`, session numbers that nothing was learnt from, say of the reward model; whole sessions up to `n_steps`.
+    """What `users`, session numbers that no weight was learnt from, say of the reward model; whole sessions up to `n_steps`.
 
     Returns pairs (how many by negative), accuracy and auc (by negative and scorer; a tie counts half), calibration (against
     popular items: what rewards say and what is seen), spread, ties and the correlation with popularity.
