@@ -13,7 +13,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +23,8 @@ from learec.environment.adapt import split_users
 from learec.environment.environment import Environment
 from learec.environment.item_tokens import make_item_tokens
 from learec.environment.llm import LLM, load_llm
-from learec.environment.pairs import NegativeSampler, pair_batches
+from learec.environment.negatives import NegativeSampler
+from learec.environment.pairs import pair_batches
 from learec.environment.reward_model import RewardModel, reward_loss
 from learec.environment.state_model import StateModel, state_loss
 from learec.environment.texts import Texts
@@ -134,9 +134,8 @@ def main() -> None:
     log, config = load_log(Path(sys.argv[1]) / "log"), EnvironmentConfig()
     llm = load_llm(config, "cpu")
     split = split_users(log.training, config, 0)
+    sampler = NegativeSampler(log.training, log.catalog.n_items, config)
     variants, texts = token_variants(llm, log, config)
-    no_vectors = np.zeros((1, 1), np.float32)  # popular negatives need none
-    sampler = NegativeSampler(log.training, log.catalog.n_items, config, no_vectors)
     results = {}
     for name, tokens in variants.items():
         vectors = torch.from_numpy(whitened(tokens.numpy(), texts, config.whitened_size))

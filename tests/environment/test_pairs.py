@@ -10,7 +10,8 @@ from learec.data.windows import windows_of
 from learec.environment import negatives
 from learec.environment.adapt import split_users
 from learec.environment.adapters import lora_targets
-from learec.environment.pairs import NegativeSampler, pair_batches
+from learec.environment.negatives import NegativeSampler, Neighbours
+from learec.environment.pairs import pair_batches
 from learec.environment.reward_model import RewardModel, listwise_loss, reward_loss
 from learec.environment.standardise import Standardise
 from learec.environment.state_model import StateModel, state_loss
@@ -25,7 +26,7 @@ def sessions_of(*rows):
 def test_negatives_are_items_that_the_user_never_took():
     training = sessions_of([1, 2, 3, 4], [5, 6, 1])
     windows = windows_of(training, np.arange(2), 10)
-    sampler = NegativeSampler(training, 6, EnvironmentConfig(n_negatives=40, negatives="uniform"), np.zeros((1, 1), np.float32))
+    sampler = NegativeSampler(training, 6, EnvironmentConfig(n_negatives=40, negatives="uniform"))
     negatives = sampler.sample(windows, 0)
     assert set(np.unique(negatives[0])) <= {0, 5, 6}
     assert set(np.unique(negatives[1])) <= {0, 2, 3, 4}
@@ -34,7 +35,7 @@ def test_negatives_are_items_that_the_user_never_took():
 
 def test_popular_negatives_follow_the_counts_of_training_events():
     training = sessions_of([1, 1, 1, 2], [3, 4])
-    sampler = NegativeSampler(training, 4, EnvironmentConfig(n_negatives=3000, negatives="popular"), np.zeros((1, 1), np.float32))
+    sampler = NegativeSampler(training, 4, EnvironmentConfig(n_negatives=3000, negatives="popular"))
     drawn = sampler.sample(windows_of(training, np.array([1]), 10), 0)[0, 1]
     counts = np.bincount(drawn, minlength=5)
     assert 2.5 < counts[1] / counts[2] < 3.6
@@ -47,7 +48,7 @@ def test_hard_negatives_are_popular_items_and_both_kinds_of_neighbours_that_the_
     vectors = np.eye(10, dtype=np.float32)
     vectors[0], vectors[5] = 0, vectors[1]
     settings = EnvironmentConfig(n_negatives=3000, negatives="neighbours")
-    sampler = NegativeSampler(training, 9, settings, vectors)
+    sampler = NegativeSampler(training, 9, settings, Neighbours.of(training, vectors, settings.decay, settings.history))
     drawn = sampler.sample(windows_of(training, np.array([0]), 10), 0)
     assert not drawn[0, 0].any()
     shares = np.bincount(drawn[0, 1], minlength=10) / 3000
@@ -82,7 +83,7 @@ def test_with_all_users_a_fifth_is_still_held_out():
 
 def test_batches_hold_every_window_once_within_the_budget():
     training = sessions_of(*[[1, 2, 3, 4, 5][: 2 + n % 4] for n in range(40)])
-    sampler = NegativeSampler(training, 9, EnvironmentConfig(), np.zeros((1, 1), np.float32))
+    sampler = NegativeSampler(training, 9, EnvironmentConfig())
     batches = pair_batches(windows_of(training, np.arange(40), 10), sampler, 30, 0, shuffle=True)
     steps = np.concatenate([batch.windows.steps[batch.windows.steps >= 0] for batch in batches])
     assert sorted(steps) == list(range(training.n_steps))

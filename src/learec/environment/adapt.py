@@ -20,7 +20,8 @@ from learec.environment.environment import Environment
 from learec.environment.examination import examine
 from learec.environment.item_tokens import make_item_tokens
 from learec.environment.llm import described, load_llm
-from learec.environment.pairs import NegativeSampler, PairBatch, pair_batches
+from learec.environment.negatives import NegativeSampler, Neighbours
+from learec.environment.pairs import PairBatch, pair_batches
 from learec.environment.reward_model import LOSSES
 from learec.environment.state_model import state_loss
 from learec.environment.weights import llm_identity
@@ -102,7 +103,10 @@ def _task(environment: Environment, split: Users, log: Log, seed: int, measure: 
     environment.decoder = with_adapters(environment.decoder, config, seed)
     learner: dict[str, Tensor] = {name: tensor for name, tensor in environment.named_parameters() if tensor.requires_grad}
     optimizer = torch.optim.AdamW(_parameter_groups(learner, config), weight_decay=0.01)
-    sampler = NegativeSampler(log.training, log.catalog.n_items, config, environment.item_vectors)
+    neighbours = None
+    if config.negatives == "neighbours":
+        neighbours = Neighbours.of(log.training, environment.item_vectors, config.decay, config.history)
+    sampler = NegativeSampler(log.training, log.catalog.n_items, config, neighbours)
     calibrate(
         environment, pair_batches(split.training, sampler, config.token_budget, derived_seed("calibrate", seed), shuffle=True)
     )

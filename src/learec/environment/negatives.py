@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from learec.config import EnvironmentConfig
 from learec.data.log import Bools, Floats, Ints, Sessions
 from learec.data.neighbours import ContentKNN, ItemKNN
+from learec.data.windows import Windows
 
 NEIGHBOURS = 20  # a hard negative is one of so many
 SHRINKAGE = 20.0  # of item-kNN, as in annotations
@@ -58,6 +61,57 @@ class Near:
     def knn_neighbours(self, rng: np.random.Generator, n: int = 1) -> Ints:
         """(B, n), each one of item-kNN's NEIGHBOURS; 0 where it knows none."""
         return among_best(np.where(self.possible & (self.knn > 0), self.knn, -np.inf), rng, n)
+
+
+class NegativeSampler:
+    """Items without an interaction by the user: uniform, as often as they occur in training sessions, or hard ones.
+
+    Hard ones ("neighbours") are, each with the same chance, as popular ones are drawn, one of item-kNN's nearest to the history,
+    or one of those whose text is nearest.
+    """
+
+    def __init__(self, training: Sessions, n_items: int, config: EnvironmentConfig, neighbours: Neighbours | None = None) -> None:
+        """`neighbours`: of whom hard negatives are drawn; None: of nobody."""
+        counts = np.bincount(training.items, minlength=n_items + 1)[1:].astype(np.float64)
+        weights = (counts > 0).astype(np.float64) if config.negatives == "uniform" else counts
+        self.cumulative = np.cumsum(weights / weights.sum())
+        self.n_negatives = config.n_negatives
+        self.training = training
+        self.neighbours = neighbours
+        self.log_popularity = torch.tensor(
+            np.log(np.concatenate([[1.0], counts + 1]) / (counts.sum() + (counts > 0).sum())), dtype=torch.float32
+        )
+        self.impossible = torch.tensor([0, *(np.flatnonzero(counts == 0) + 1)])
+
+    def sample(self, windows: Windows, seed: int) -> Ints:
+        """(W, L, n_negatives) for steps with a history, else 0. A draw that the user has interacted with is left out (0)."""
+        shape, rng = (*windows.items.shape, self.n_negatives), np.random.default_rng(seed)
+        draws = np.searchsorted(self.cumulative, rng.random(shape)) + 1
+        draws = np.minimum(draws, len(self.cumulative))
+        session = self.training.session_of[np.maximum(windows.steps, 0)][..., None]
+        draws[np.isin(self._key(session, draws), self._interactions)] = 0
+        asked = windows.scored & (np.arange(shape[1]) > 0)
+        if self.neighbours is not None:
+            draws[asked] = self._among_neighbours(self.neighbours, windows.steps[asked], draws[asked], rng)
+        return np.where(asked[..., None], draws, 0)
+
+    def _among_neighbours(self, neighbours: Neighbours, steps: Ints, popular: Ints, rng: np.random.Generator) -> Ints:
+        """Of popular draws (M, n), a third each becomes a neighbour by item-kNN or by text, where there is one."""
+        found = popular.copy()
+        for near in neighbours.blocks(self.training, steps):
+            here = found[near.place]
+            kind = rng.integers(0, 3, here.shape)
+            for number, theirs in enumerate((near.knn_neighbours, near.text_neighbours), 1):
+                hard = theirs(rng, self.n_negatives)
+                here[:] = np.where((kind == number) & (hard > 0), hard, here)
+        return found
+
+    @property
+    def _interactions(self) -> Ints:
+        return self._key(self.training.session_of, self.training.items)
+
+    def _key(self, session: Ints, item: Ints) -> Ints:
+        return session * (len(self.cumulative) + 1) + item
 
 
 def never_chosen(sessions: Sessions, steps: Ints, width: int) -> Bools:
