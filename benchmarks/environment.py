@@ -22,6 +22,8 @@ from learec.data.neighbours import ContentKNN, ItemKNN, Rule
 from learec.environment.adapt import split_users
 from learec.environment.environment import Environment, load_environment
 from learec.environment.examination import NEGATIVES, SCORERS, examine
+from learec.evaluation.compare import Bootstrap
+from learec.evaluation.metrics import ndcg
 
 CANDIDATES, CUTOFF, BLOCK = 50, 10, 1024
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0)
@@ -50,16 +52,10 @@ def masked(scores: Floats, sessions: Sessions, steps: Ints, cold: Ints) -> Float
     return scores
 
 
-def gains(ranks: Ints) -> Floats:
-    """NDCG@10 of each target."""
-    return np.where(ranks <= CUTOFF, 1 / np.log2(ranks + 1), 0.0).astype(np.float64)
-
-
-def told(name: str, values: Floats) -> float:
-    draws = np.random.default_rng(0).integers(0, len(values), (2000, len(values)))
-    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
-    print(f"  {name:34} NDCG@10 {values.mean():.4f} ({low:.4f} to {high:.4f})", flush=True)
-    return round(float(values.mean()), 4)
+def told(name: str, values: Floats, bootstrap: Bootstrap) -> float:
+    estimate = bootstrap.estimate(values)
+    print(f"  {name:34} NDCG@10 {estimate.mean:.4f} ({estimate.low:.4f} to {estimate.high:.4f})", flush=True)
+    return round(estimate.mean, 4)
 
 
 def ranking(log: Log, environment: Environment, sessions: Sessions, targets: Ints) -> tuple[dict[str, Ints], tuple[Ints, Floats]]:
@@ -94,7 +90,9 @@ def ranking(log: Log, environment: Environment, sessions: Sessions, targets: Int
     return {name: np.concatenate(parts) for name, parts in ranks.items()}, (listed[0], listed[1])
 
 
-def re_ranked(environment: Environment, sessions: Sessions, targets: Ints, listed: tuple[Ints, Floats]) -> dict[str, float]:
+def re_ranked(
+    environment: Environment, sessions: Sessions, targets: Ints, listed: tuple[Ints, Floats], bootstrap: Bootstrap
+) -> dict[str, float]:
     """The rule's list in the order of rule + w * reward, w from the other half of the users."""
     items, scores = listed
     asked = np.zeros((sessions.n_steps, CANDIDATES), dtype=np.int64)
@@ -106,7 +104,7 @@ def re_ranked(environment: Environment, sessions: Sessions, targets: Ints, liste
     def gain(weight: float) -> Floats:
         mixed = np.where(np.isfinite(scores), scores + weight * rewards, -np.inf) if np.isfinite(weight) else rewards
         mine = np.where(own, mixed, -np.inf).max(axis=1, keepdims=True)
-        return np.where(own.any(axis=1), gains((mixed >= mine).sum(axis=1)), 0.0)
+        return np.where(own.any(axis=1), ndcg((mixed >= mine).sum(axis=1), CUTOFF), 0.0)
 
     before, by_weight = gain(0.0), {weight: gain(weight) for weight in WEIGHTS}
     first = np.random.default_rng(1).random(len(targets)) < 0.5
@@ -114,15 +112,15 @@ def re_ranked(environment: Environment, sessions: Sessions, targets: Ints, liste
     for half in (first, ~first):
         chosen.append(max(WEIGHTS, key=lambda weight: by_weight[weight][~half].mean()))  # noqa: B023
         after[half] = by_weight[chosen[-1]][half]
-    difference = after - before
-    draws = np.random.default_rng(0).integers(0, len(targets), (2000, len(targets)))
-    low, high = np.quantile(difference[draws].mean(axis=1), [0.025, 0.975])
-    told("rule's list as it is", before)
-    told("rule's list by reward alone", gain(np.inf))
-    told(f"by rule + w * reward, w {chosen}", after)
-    relative = difference.mean() / before.mean()
-    print(f"  re-ranking: {difference.mean():+.4f} ({low:+.4f} to {high:+.4f}), {relative:+.1%}", flush=True)
-    return {"before": before.mean(), "after": after.mean(), "gain": difference.mean(), "low": low, "high": high}
+    told("rule's list as it is", before, bootstrap)
+    told("rule's list by reward alone", gain(np.inf), bootstrap)
+    told(f"by rule + w * reward, w {chosen}", after, bootstrap)
+    gained = bootstrap.estimate(after - before)
+    print(
+        f"  re-ranking: {gained.mean:+.4f} ({gained.low:+.4f} to {gained.high:+.4f}), {gained.mean / before.mean():+.1%}",
+        flush=True,
+    )
+    return {"before": before.mean(), "after": after.mean(), "gain": gained.mean, "low": gained.low, "high": gained.high}
 
 
 def main() -> None:
@@ -145,8 +143,10 @@ def main() -> None:
     sessions, targets = until_validation(log, users)
     ranks, listed = ranking(log, environment, sessions, targets)
     print(f"{len(targets)} validation targets")
-    found = {name: told(name, gains(own)) for name, own in ranks.items()}
-    mixed = {name: round(float(value), 4) for name, value in re_ranked(environment, sessions, targets, listed).items()}
+    bootstrap = Bootstrap(sessions.session_of[targets], 2000, 0)
+    found = {name: told(name, ndcg(own, CUTOFF), bootstrap) for name, own in ranks.items()}
+    mixed = re_ranked(environment, sessions, targets, listed, bootstrap)
+    mixed = {name: round(float(value), 4) for name, value in mixed.items()}
     print(json.dumps({"accuracy": examined["accuracy"], "auc": examined["auc"], "ndcg@10": found, "re_ranked": mixed}))
 
 

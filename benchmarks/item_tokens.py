@@ -24,17 +24,17 @@ from learec.environment.item_tokens import make_item_tokens
 from learec.environment.llm import load_llm
 from learec.environment.texts import Texts
 from learec.environment.whitening import whitened
-from learec.evaluation.metrics import HISTORY, ranks
+from learec.evaluation.metrics import HISTORY, ndcg, ranks
 from learec.progress import Reporter
 
 DECAY, SIZE, LOSS_ITEMS = 0.8, 256, 256
 
 
-def ndcg(log: Log, vectors: Floats) -> tuple[float, float]:
+def next_item_ndcg(log: Log, vectors: Floats) -> tuple[float, float]:
     """NDCG@10 over the validation targets, and its standard error."""
     targets = log.targets(Part.VALIDATION)
     found = ranks(ContentKNN(vectors, DECAY), log.sessions, targets, mask_seen=True, max_length=HISTORY)
-    gains = np.where(found <= 10, 1 / np.log2(found + 1.0), 0.0)
+    gains = ndcg(found, 10)
     return float(gains.mean()), float(gains.std() / len(gains) ** 0.5)
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     found = {}
 
     def tell(name: str, vectors: Floats) -> None:
-        value, error = ndcg(log, vectors)
+        value, error = next_item_ndcg(log, vectors)
         found[name] = round(value, 4)
         print(f"{name:36} {value:.4f} +- {error:.4f}", flush=True)
 
