@@ -73,9 +73,17 @@ WRONG = {
         SMALL + '[agent]\nlea = ["state"]\n',
         'agents.sasrec = lea state and reward reach the critic only; with objective supervised use "augmented" and "items";',
     ),
+    "a hybrid of nobody": (
+        SMALL + '[evaluation]\nhybrids = ["sasrek"]\n',
+        "evaluation.hybrids names 'sasrek', which is no agent; did you mean sasrec?",
+    ),
+    "an agent named as a hybrid": (
+        SMALL + '[agents.sasrec-hybrid]\n[evaluation]\nhybrids = ["sasrec"]\n',
+        "agent 'sasrec-hybrid' has the name of a hybrid",
+    ),
     "compared but not there": (
         SMALL + '[evaluation]\ncompare = [["sasrek", "popularity"]]\n',
-        "evaluation.compare names 'sasrek', which is neither an agent nor a floor; did you mean sasrec?",
+        "evaluation.compare names 'sasrek', which is no agent, floor or hybrid; did you mean sasrec?",
     ),
 }
 

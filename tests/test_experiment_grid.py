@@ -160,7 +160,7 @@ def test_a_recipe_of_the_grid_can_be_written_and_is_read_back_as_it_was(tmp_path
         ("values = [3, 5]", 'values = ["many"]', "log shop, augmented-many: annotations.n_augmented"),
         ('lea = ["state"]', "lea = []", "placebos replace the columns that lea names, and lea is empty"),
         ("[columns.gamma-0]", "[columns.SM-text]", "two cells of the grid are named sasrec-snqn-SM-text"),
-        ('"rule"]]', '"rulle"]]', "which is neither an agent nor a floor; did you mean rule?"),
+        ('"rule"]]', '"rulle"]]', "which is no agent, floor or hybrid; did you mean rule?"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_in_one_sentence_with_what_may_have_been_meant(tmp_path, old, new, said):

@@ -60,15 +60,21 @@ def found(tmp_path):
         ("main", "item_knn", None, 0.09),
         ("main", "sasrec-snqn", 0, 0.1), ("main", "sasrec-snqn", 1, 0.2),
         ("main", "sasrec-snqn-LEA", 0, 0.3), ("main", "sasrec-snqn-LEA", 1, 0.3),
+        ("main", "sasrec-snqn-hybrid", 0, 0.5), ("main", "sasrec-snqn-hybrid", 1, 0.5),
         ("augmented-7", "sasrec-snqn-LEA", 0, 0.4),
     ]  # fmt: skip
     common = {"log": "shop", "part": "test", "event": "all", "metric": "NDCG@10", "n": 1234}
     cells = [{**common, "variant": variant, "agent": agent, "seed": seed, "value": value} for variant, agent, seed, value in rows]
     cell = {"mean": 0.0, "low": 0.05, "high": 0.15}
-    names = {"item_knn": 1, "sasrec-snqn": 2, "sasrec-snqn-LEA": 2}
+    names = {
+        "item_knn": ("floor", 1), "sasrec-snqn": ("agent", 2), "sasrec-snqn-LEA": ("agent", 2),
+        "sasrec-snqn-hybrid": ("hybrid", 2),
+    }  # fmt: skip
     results = {
         "main_metric": "NDCG@10",
-        "rows": [{"name": name, "seeds": seeds, "metrics": {"NDCG@10": cell}} for name, seeds in names.items()],
+        "rows": [
+            {"name": name, "kind": kind, "seeds": seeds, "metrics": {"NDCG@10": cell}} for name, (kind, seeds) in names.items()
+        ],
         "comparisons": [compared("sasrec-snqn", 0.15, 0.001)],
     }
     return Found(plan, pl.DataFrame(cells, schema=SCHEMA), {"shop/main": results})
@@ -83,8 +89,9 @@ def test_a_log_has_floors_then_a_block_for_every_encoder_with_deviations_interva
         ("floor", "item_knn", ".0900", ".0500 to .1500", ""),
         ("sasrec", "snqn", ".1500 ± .0707", ".0500 to .1500", "2"),
         ("", "snqn + LEA", ".3000 ± .0000", ".0500 to .1500", "2"),
+        ("hybrid", "sasrec-snqn-hybrid", ".5000 ± .0000", ".0500 to .1500", "2"),
     ]
-    assert [line.marks for line in table.lines] == ["", "", "†"]
+    assert [line.marks for line in table.lines] == ["", "", "†", ""]
 
 
 def test_an_ablation_shows_the_base_the_grids_own_value_and_every_other_one(found):

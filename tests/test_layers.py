@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "serving": FOUNDATION | {"data", "agents"},
 }
 # May import anything; nothing below may import them.
-COMPOSERS = {"line", "contest", "cli", "__main__", "leakage", "tuning", "experiment"}
+COMPOSERS = {"line", "contest", "cli", "__main__", "leakage", "tuning", "experiment", "hybrids"}
 LANGUAGE_MODEL = {"transformers", "peft"}  # in environment/ only
 
 

@@ -47,7 +47,7 @@ def known_of(run: Run, log: Any, request: Request) -> Any:
 
 
 def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
-    """All floors and all agents, ready to score."""
+    """All floors, all agents and the hybrids that the recipe asks for, ready to score."""
     from learec.agents.agent import load_agent
     from learec.evaluation.baselines import DESCRIPTIONS, floors
     from learec.evaluation.evaluate import Contestant
@@ -61,7 +61,27 @@ def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
         told = ", ".join([config.encoder, config.objective, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
         agent, _ = load_agent(run.agent_folder(entry), run.options.device)
         contestants.append(Contestant(entry.name, entry.seed, told + _told_placebo(config), agent))
-    return contestants
+    return [*contestants, *_hybrids(run, log, vectors, found["item_knn"], contestants)]
+
+
+def _hybrids(run: Run, log: Any, vectors: Any, knn: Any, contestants: list[Any]) -> list[Any]:
+    """Agents with item texts and item-kNN beside them, weighted on validation."""
+    import numpy as np
+
+    from learec.data.neighbours import ContentKNN, Rule
+    from learec.evaluation.evaluate import Contestant
+    from learec.evaluation.hybrid import hybrid_of
+
+    config = run.recipe.evaluation
+    no_texts = np.zeros((log.catalog.n_items + 1, 0), dtype=np.float32)
+    rule = Rule(ContentKNN(no_texts if vectors is None else vectors, config.knn_decay), knn, config.text_weight)
+    evidence = "item_knn" if vectors is None else "content_knn + item_knn"
+    found = []
+    for name, new in zip(config.hybrids, config.hybrid_names, strict=True):
+        for base in (one for one in contestants if one.name == name):
+            hybrid = hybrid_of(base.scorer, rule, log, mask_seen=config.mask_seen, seed=run.recipe.seed)
+            found.append(Contestant(new, base.seed, f"{name} + {evidence}, weights chosen on validation", hybrid))
+    return found
 
 
 def _told_placebo(config: AgentConfig) -> str:

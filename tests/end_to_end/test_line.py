@@ -48,7 +48,8 @@ objective = "snqn"
 lea = ["state", "reward", "augmented"]
 [evaluation]
 resamples = 100
-compare = [["lea", "sasrec"]]
+hybrids = ["lea"]
+compare = [["lea", "sasrec"], ["lea-hybrid", "lea"]]
 """
 
 
@@ -190,3 +191,27 @@ def test_a_run_killed_in_every_stage_ends_like_one_that_was_not(whole, tmp_path)
     killed, undisturbed = contents(tmp_path / "runs/small"), contents(root / "runs/small")
     assert killed.keys() == undisturbed.keys()
     assert [path for path in killed if killed[path] != undisturbed[path]] == []
+
+
+def test_a_hybrid_is_exported_as_it_was_measured(whole, tmp_path):
+    from learec.serving.recommender import Recommender
+
+    root = shutil.copytree(whole[0], tmp_path / "copy")
+    done = learec("export", "runs/small", "--hybrid", "--agent", "lea/0", cwd=root)
+    assert done.returncode == 0, done.stderr
+    run = root / "runs/small"
+    weights = json.loads((run / "results/hybrids.json").read_text())["lea-hybrid/0"]
+    told = f"hybrid: logits + {weights['text_weight']:g} x text cosine + {weights['knn_weight']:g} x log item-kNN"
+    assert told in " ".join(done.stdout.split())
+    settings = json.loads((run / "export/lea/seed-0/manifest.json").read_text())["config"]["hybrid"]
+    assert {name: settings[name] for name in ("text_weight", "knn_weight")} == {
+        k: weights[k] for k in ("text_weight", "knn_weight")
+    }
+    example = json.loads((run / "results/examples.json").read_text())[0]
+    served = Recommender.load(run, "lea/0", backend="onnx")
+    of_title = {title: item_id for item_id, title in zip(served.catalog.ids, served.catalog.titles, strict=True)}
+    answer = served.recommend([of_title[title] for title in example["history"]], 5)
+    assert [item.title for item in answer.items] == [item["title"] for item in example["recommendations"]["lea-hybrid"]]
+    again = learec("export", "runs/small", "--hybrid", "--agent", "sasrec/0", cwd=root)
+    assert again.returncode != 0
+    assert 'write hybrids = ["sasrec"] under [evaluation]' in " ".join(again.stderr.split())

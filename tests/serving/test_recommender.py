@@ -11,11 +11,11 @@ import pytest
 from learec.data.log import Catalog
 from learec.errors import ArtifactError, ConfigError, DataError
 from learec.serving.choose import agents_of, choose_agent
-from learec.serving.ranker import Served, best, padded
+from learec.serving.ranker import Served, VectorRanker, best, padded
 from learec.serving.recommender import Query, Recommender
 
 
-class ByNumber:
+class ByNumber(VectorRanker):
     """A ranker that prefers high numbers, but the last item seen most of all; item 2 is cold. Every score can be told by hand."""
 
     n_items, max_length = 6, 3

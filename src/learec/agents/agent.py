@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from learec.agents.items import bake, computed_once, put_tokens_beneath, unit
 from learec.artifacts import Manifest, check_files, read_manifest
 from learec.config import AgentConfig
 from learec.data.log import Floats, Ints
+from learec.data.windows import newest
 from learec.models import ENCODERS
 
 MAKE_WITH = "learec train RECIPE"
@@ -151,17 +151,6 @@ class Agent(nn.Module):
     def bake(self) -> None:
         """Make what was computed from item tokens part of the weights."""
         bake(self.item_embedding)
-
-
-def newest(histories: Ints, lengths: Ints, max_length: int) -> tuple[Ints, Ints]:
-    """The newest `max_length` items of every padded history, and how many they are."""
-    if histories.shape[1] <= max_length:
-        return histories.astype(np.int64), np.asarray(lengths)
-    start = np.maximum(lengths - max_length, 0)
-    index = np.minimum(start[:, None] + np.arange(max_length), histories.shape[1] - 1)
-    kept_lengths = np.minimum(lengths, max_length)
-    real = np.arange(max_length) < kept_lengths[:, None]
-    return np.where(real, np.take_along_axis(histories, index, axis=1), 0).astype(np.int64), kept_lengths
 
 
 def save_agent(agent: Agent, folder: Path) -> None:

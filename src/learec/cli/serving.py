@@ -72,6 +72,9 @@ def export(
         bool | None, typer.Option(help="find items by a FAISS index (default: from --index-from items on)", show_default=False)
     ] = None,
     index_from: Annotated[int, typer.Option(min=1, help="items from which a catalog gets an index by itself")] = 1_000_000,
+    hybrid: Annotated[
+        bool, typer.Option("--hybrid", help="with item texts and item-kNN beside it, as `learec evaluate` measured NAME-hybrid")
+    ] = False,
 ) -> None:
     """Make export/NAME/seed-S/: an agent that is served without torch. Needs log/ and the agent."""
     from learec.serving.choose import agents_of, choose_agent
@@ -81,15 +84,22 @@ def export(
         raise ConfigError("--all exports every agent of the run; drop it, or drop --agent")
     reporter = Reporter()
     with libraries_for("learec export"):
+        from learec.hybrids import evidence_for
         from learec.serving.export import export as exported
 
         for chosen in agents_of(run_folder).values() if every else [choose_agent(run_folder, agent)]:
-            notes = exported(chosen, reporter, index, index_from)
-            reporter.say(f"{chosen}: {chosen.exported}, {_megabytes(chosen.exported):.1f} MB{_measured(notes.get('index'))}")
+            evidence = evidence_for(chosen) if hybrid else None
+            notes = exported(chosen, reporter, index, index_from, evidence)
+            told = _measured(notes.get("index")) + (_weighed(evidence.settings) if evidence else "")
+            reporter.say(f"{chosen}: {chosen.exported}, {_megabytes(chosen.exported):.1f} MB{told}")
 
 
 def _megabytes(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+
+
+def _weighed(settings: dict[str, float]) -> str:
+    return f"; hybrid: logits + {settings['text_weight']:g} x text cosine + {settings['knn_weight']:g} x log item-kNN"
 
 
 def _measured(index: dict[str, float] | None) -> str:

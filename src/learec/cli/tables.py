@@ -28,7 +28,7 @@ def print_results(job: Run) -> None:
         table.add_column(heading.replace("NDCG", "N").replace("HR", "H") if console.width < 100 else heading, no_wrap=True)
     for row in tables["rows"]:
         cells = [decimals(row["metrics"][name]["mean"]) for name in metrics]
-        table.add_row(row["name"], *cells, interval(row["metrics"][main]), str(row["seeds"]) if row["kind"] == "agent" else "")
+        table.add_row(row["name"], *cells, interval(row["metrics"][main]), "" if row["kind"] == "floor" else str(row["seeds"]))
     console.print(table)
     for name in sorted(FLOORS & tables["left_out"].keys()):
         job.reporter.say(f"{name} is left out: {tables['left_out'][name]}")

@@ -1,5 +1,6 @@
 """What a recipe may say of how agents and floors are measured, and which floors there are."""
 
+from collections.abc import Collection
 from typing import Annotated
 
 from pydantic import Field
@@ -8,6 +9,8 @@ from learec.config.records import Count, Positive, Record, Share
 
 FLOORS = frozenset({"popularity", "recent_popularity", "last_item", "item_knn", "v_sknn", "ease", "content_knn", "rule"})
 
+HYBRID = "-hybrid"  # ending of an agent's name
+
 
 class EvaluationConfig(Record):
     """How agents and floors are measured: evaluate."""
@@ -15,6 +18,9 @@ class EvaluationConfig(Record):
     mask_seen: bool = Field(True, description="items of the history cannot be recommended")
     cutoffs: Annotated[tuple[Count, ...], Field(min_length=1)] = (5, 10, 20)
     compare: tuple[tuple[str, str], ...] = Field((), description="pairs (new, base) whose difference is tested")
+    hybrids: tuple[str, ...] = Field(
+        (), description="agents that are also measured, as NAME-hybrid, with item texts and item-kNN beside them"
+    )
     knn_decay: Share = 0.8
     knn_shrinkage: Annotated[float, Field(ge=0)] = Field(20.0, description="under item-kNN's cosine: few counts, little trust")
     text_weight: Positive = 4.0
@@ -46,3 +52,14 @@ class EvaluationConfig(Record):
     judged_targets: Annotated[int, Field(ge=0)] = Field(
         0, description="the environment judges all lists at so many test targets, which takes a language model; 0: none"
     )
+
+    @property
+    def hybrid_names(self) -> tuple[str, ...]:
+        """Rows of the tables that are hybrids."""
+        return tuple(f"{name}{HYBRID}" for name in self.hybrids)
+
+    def among(self, agents: Collection[str]) -> "EvaluationConfig":
+        """The same with what concerns these agents alone, where others are not there to be measured."""
+        kept = self.model_copy(update={"hybrids": tuple(name for name in self.hybrids if name in agents)})
+        known = {*agents, *FLOORS, *kept.hybrid_names}
+        return kept.model_copy(update={"compare": tuple(pair for pair in self.compare if set(pair) <= known)})

@@ -36,13 +36,16 @@ class Recipe(Record):
         return [AgentEntry(name, seed, config, mask_seen) for name, config in self.agents.items() for seed in config.seeds]
 
     @model_validator(mode="after")
-    def _compared_agents_exist(self) -> "Recipe":
-        known = {*self.agents, *FLOORS}
+    def _measured_agents_exist(self) -> "Recipe":
+        for name in self.evaluation.hybrids:
+            if name not in self.agents:
+                raise ValueError(f"evaluation.hybrids names {name!r}, which is no agent; {suggest(name, set(self.agents))}")
+        if taken := {*self.evaluation.hybrid_names} & self.agents.keys():
+            raise ValueError(f"agent {min(taken)!r} has the name of a hybrid; choose another name")
+        known = {*self.agents, *FLOORS, *self.evaluation.hybrid_names}
         for name in (name for pair in self.evaluation.compare for name in pair):
             if name not in known:
-                raise ValueError(
-                    f"evaluation.compare names {name!r}, which is neither an agent nor a floor; {suggest(name, known)}"
-                )
+                raise ValueError(f"evaluation.compare names {name!r}, which is no agent, floor or hybrid; {suggest(name, known)}")
         if clash := FLOORS & self.agents.keys():
             raise ValueError(f"agent {min(clash)!r} has the name of a floor; choose another name")
         return self

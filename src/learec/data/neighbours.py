@@ -75,16 +75,21 @@ class ContentKNN:
 
 @dataclass(frozen=True)
 class Rule:
-    """The untrained rule: text_weight * content cosine + log item-kNN. Either kind of evidence alone is not enough."""
+    """The untrained rule: text_weight * content cosine + knn_weight * log item-kNN. Either evidence alone is not enough."""
 
     content: ContentKNN
     knn: ItemKNN
     text_weight: float
+    knn_weight: float = 1.0
 
     def scores(self, histories: Ints, lengths: Ints) -> Floats:
         """Product of experts in logarithms, (B, N + 1)."""
-        text = self.text_weight * self.content.scores(histories, lengths)
-        return text + np.log(self.knn.scores(histories, lengths) + UNSEEN)
+        text, counts = self.evidence(histories, lengths)
+        return self.text_weight * text + self.knn_weight * counts
+
+    def evidence(self, histories: Ints, lengths: Ints) -> tuple[Floats, Floats]:
+        """Content cosine and the logarithm of item-kNN, each (B, N + 1)."""
+        return self.content.scores(histories, lengths), np.log(self.knn.scores(histories, lengths) + UNSEEN)
 
 
 def unit_rows(rows: npt.NDArray[np.floating]) -> Floats:

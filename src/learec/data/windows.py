@@ -62,6 +62,17 @@ def _cut(sessions: Sessions, numbers: Ints, places: int, stride: int, first: Int
     return Windows(items, steps, real & (depth > known[:, None]))
 
 
+def newest(histories: Ints, lengths: Ints, max_length: int) -> tuple[Ints, Ints]:
+    """The newest `max_length` items of every padded history, and how many they are."""
+    if histories.shape[1] <= max_length:
+        return histories.astype(np.int64), np.asarray(lengths)
+    start = np.maximum(lengths - max_length, 0)
+    index = np.minimum(start[:, None] + np.arange(max_length), histories.shape[1] - 1)
+    kept_lengths = np.minimum(lengths, max_length)
+    real = np.arange(max_length) < kept_lengths[:, None]
+    return np.where(real, np.take_along_axis(histories, index, axis=1), 0).astype(np.int64), kept_lengths
+
+
 def batches_by_budget(sizes: Ints, order: Ints, budget: int) -> list[Ints]:
     """Pieces of work in the given order, cut into batches that hold at most `budget` (slots, items) and one piece at least."""
     batches: list[Ints] = []

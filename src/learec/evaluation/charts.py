@@ -21,11 +21,11 @@ ENVIRONMENT_MEASURES = ("pairwise accuracy", "NDCG@10")
 
 
 def results_chart(rows: list[Json], metric: str | None) -> Markup:
-    """Every row's interval, best first; agents are filled dots."""
+    """Every row's interval, best first; agents and hybrids are filled dots."""
     if metric is None:
         return plots.NONE
     shown = sorted(rows, key=lambda row: -row["metrics"][metric]["mean"])
-    told = [(row["name"], row["metrics"][metric], row["kind"] == "agent") for row in shown]
+    told = [(row["name"], row["metrics"][metric], row["kind"] != "floor") for row in shown]
     dots = [interval_row(name, cell["mean"], cell, number, strong) for name, cell, strong in told]
     return plots.interval_plot(dots, f"{metric} with 95\u00a0% interval, best first")
 

@@ -17,6 +17,7 @@ from learec.errors import ConfigError
 from learec.evaluation.baselines import left_out
 from learec.evaluation.compare import Values
 from learec.evaluation.examples import examples
+from learec.evaluation.hybrid import Hybrid
 from learec.evaluation.lists import Shelf, list_measures
 from learec.evaluation.metrics import HISTORY, METRICS, SELECTING, Scorer, ranking, ranks
 from learec.evaluation.policy_values import Knowledge, PolicyValues
@@ -40,6 +41,11 @@ class Contestant:
     def column(self) -> str:
         """Its column among the ranks."""
         return self.name if self.seed is None else f"{self.name}/{self.seed}"
+
+    @property
+    def kind(self) -> str:
+        """Floor, agent or hybrid."""
+        return "floor" if self.seed is None else "hybrid" if isinstance(self.scorer, Hybrid) else "agent"
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def evaluate(
     reporter: Reporter,
     known: Knowledge = NOTHING_ELSE,
 ) -> dict[str, Any]:
-    """Make a results/ folder (ranks.parquet, tables.json, examples.json) for a results_request. Returns the tables."""
+    """Make a results/ folder (ranks.parquet and three JSON files) for a results_request. Returns the tables."""
     settings = dict(request.config)
     seed = settings.pop("seed")
     config = EvaluationConfig(**settings)
@@ -81,6 +87,8 @@ def evaluate(
         tables = {**_tables(config, seed, log, measured, absent), "values": values.tables()}
         (partial / "tables.json").write_text(json.dumps(tables, indent=1), encoding="utf-8")
         agents = [c for c in contestants if c.seed is not None]
+        weights = {c.column: c.scorer.weights for c in agents if isinstance(c.scorer, Hybrid)}
+        (partial / "hybrids.json").write_text(json.dumps(weights, indent=1), encoding="utf-8")
         first = {c.name: c.scorer for c in agents if c.seed == min(o.seed or 0 for o in agents if o.name == c.name)}
         shown = examples(log, annotations, first, config.mask_seen, seed)
         (partial / "examples.json").write_text(json.dumps(shown, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -181,6 +189,6 @@ def _tables(
 def _row(name: str, runs: Sequence[Measured]) -> Row:
     first = runs[0].contestant
     return Row(
-        name, "floor" if first.seed is None else "agent", first.description, [m.test for m in runs], [m.lists for m in runs],
+        name, first.kind, first.description, [m.test for m in runs], [m.lists for m in runs],
         {m.contestant.column: mean_metrics(m.validation)[SELECTING] for m in runs},
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Ranks over the full catalog and the metrics computed from them. Ties are ranked pessimistically."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,7 +49,7 @@ def ranking(scorer: Scorer, sessions: Sessions, targets: Ints, *, mask_seen: boo
     An item scored NaN or -inf, and with mask_seen one of the history, is in no list.
     """
     found = Ranking(np.zeros(len(targets), dtype=np.int64), np.zeros((len(targets), k), dtype=np.int32))
-    for block in _blocks(scorer, sessions, targets, max_length):
+    for block in _blocks(_width(scorer, sessions, targets, max_length), sessions, targets, max_length):
         steps = targets[block]
         scores = scorer.scores(*sessions.histories(steps, max_length))
         seen = _distinct(*sessions.seen(steps), scores.shape[1]) if mask_seen else (steps[:0], steps[:0])
@@ -58,11 +59,39 @@ def ranking(scorer: Scorer, sessions: Sessions, targets: Ints, *, mask_seen: boo
     return found
 
 
-def _blocks(scorer: Scorer, sessions: Sessions, targets: Ints, max_length: int) -> list[Ints]:
+def ranks_of_each(
+    score: Callable[[Ints, Ints], Iterable[Floats]],
+    n: int,
+    width: int,
+    sessions: Sessions,
+    targets: Ints,
+    *,
+    mask_seen: bool,
+    max_length: int,
+) -> Ints:
+    """The ranks of `ranks` under n scorers of `width` columns that share most of their work: (n, T).
+
+    `score` gives the scores of each in turn, which may be one array that is written over.
+    """
+    found = np.zeros((n, len(targets)), dtype=np.int64)
+    for block in _blocks(width, sessions, targets, max_length):
+        steps = targets[block]
+        seen = _distinct(*sessions.seen(steps), width) if mask_seen else (steps[:0], steps[:0])
+        items = sessions.items[steps].astype(np.int64)
+        for number, scores in enumerate(score(*sessions.histories(steps, max_length))):
+            found[number, block] = _ranks_of(scores, items, seen)
+    return found
+
+
+def _width(scorer: Scorer, sessions: Sessions, targets: Ints, max_length: int) -> int:
+    """Columns that it scores."""
+    return scorer.scores(*sessions.histories(targets[:1], max_length)).shape[1] if len(targets) else 1
+
+
+def _blocks(width: int, sessions: Sessions, targets: Ints, max_length: int) -> list[Ints]:
     """Places among the targets, block by block: histories of like length together, so that little is padded."""
     if not len(targets):
         return []
-    width = scorer.scores(*sessions.histories(targets[:1], max_length)).shape[1]
     # A target with a long history stands for many: blocks are bounded in targets and in items seen before them.
     most = min(max(SCORES // width, FEWEST), MOST)
     before = sessions.step_of[targets]

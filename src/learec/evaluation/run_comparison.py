@@ -167,7 +167,7 @@ def _chart(runs: Sequence[ComparedRun], shared: Sequence[str], cells: Json, metr
     kinds = {row["name"]: row["kind"] for run in runs for row in run.tables["rows"]}
     found = [(name, run.name, cells[run.name].get(name)) for name in shared for run in runs]
     dots = [
-        interval_row(f"{name}, {run}", cell["mean"], cell, number, kinds[name] == "agent") for name, run, cell in found if cell
+        interval_row(f"{name}, {run}", cell["mean"], cell, number, kinds[name] != "floor") for name, run, cell in found if cell
     ]
     return plots.interval_plot(dots, f"{metric} with 95\u00a0% interval by run") if len(dots) <= MOST_DOTS else plots.NONE
 

@@ -22,7 +22,7 @@ class Row:
     """A line of the tables: a floor, or an agent with all of its seeds."""
 
     name: str
-    kind: str  # floor or agent
+    kind: str  # floor, agent or hybrid
     description: str
     ranks: Sequence[Ints]  # (T,) a run
     lists: Sequence[Mapping[str, float]]  # measures of its lists, a run

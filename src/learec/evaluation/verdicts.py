@@ -59,10 +59,10 @@ def summary(data: Json) -> list[Markup]:
     metric = headline_metric(data)
     if metric is None:
         return [Markup("Nothing was measured.")]
-    floor, agent = (_best(data["rows"], kind, metric) for kind in ("floor", "agent"))
-    sentences = [_top_sentence(row, metric) for row in (floor, agent) if row is not None]
-    if floor is not None and agent is not None:
-        sentences.append(_sentence(data, agent["name"], floor["name"], "the floor"))
+    floor, *others = (_best(data["rows"], kind, metric) for kind in ("floor", "agent", "hybrid"))
+    sentences = [_top_sentence(row, metric) for row in (floor, *others) if row is not None]
+    if floor is not None:
+        sentences += [_sentence(data, row["name"], floor["name"], "the floor") for row in others if row is not None]
     return sentences + lea_sentences(data)
 
 

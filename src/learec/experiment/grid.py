@@ -185,6 +185,8 @@ def _recipe(
         [*comparisons(cells), *(tuple(pair) for pair in sections["evaluation"].pop("compare", ()))] if variant == MAIN else []
     )
     sections["evaluation"]["compare"] = list(dict.fromkeys(wanted))
+    if variant != MAIN:
+        sections["evaluation"].pop("hybrids", None)
     raw = {
         "name": f"{experiment.name}-{log}" + (f"-{variant}" if variant != MAIN else ""),
         "seed": experiment.seed,

@@ -23,7 +23,10 @@ SCHEMA = {
 
 
 def gather(workplace: Workplace, evaluated: Sequence[Planned]) -> pl.DataFrame:
-    """Of all recipes whose results are there; a mean over targets each, `n` of them. Floors have no seed, cost or digest."""
+    """Of all recipes whose results are there; a mean over targets each, `n` of them.
+
+    Floors have no seed, floors and hybrids no cost or digest.
+    """
     frames = [pl.DataFrame(list(_rows(workplace, planned)), schema=SCHEMA) for planned in evaluated]
     return pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
 
@@ -61,6 +64,8 @@ def _about(workplace: Workplace, planned: Planned, column: str) -> dict[str, Any
     if column in FLOORS:
         return {**where, "kind": "floor", "agent": column}
     name, _, seed = column.rpartition("/")
+    if name in planned.recipe.evaluation.hybrid_names:
+        return {**where, "kind": "hybrid", "agent": name, "seed": int(seed)}
     cell = planned.cells[name]
     folder = workplace.run_folder(planned) / "agents" / name / f"seed-{seed}"
     cost = cost_of(folder)

@@ -86,10 +86,10 @@ def _table(found: Found, planned: Planned, event: str, intervals: Mapping[str, J
     block = None
     for row in results["rows"]:
         cell = planned.cells.get(row["name"])
-        first = cell.encoder if cell else FLOOR
+        first = cell.encoder if cell else row["kind"]
         shown = [_value(means[row["name"]][metric]) for metric in metrics]
         shown += [interval(intervals[row["name"]])] if intervals else []
-        seeds = str(row["seeds"]) if cell else ""
+        seeds = "" if row["kind"] == FLOOR else str(row["seeds"])
         label = (first if first != block else "", method(cell) if cell else row["name"])
         lines.append(Line((*label, *shown, seeds), marks.get(row["name"], ""), first != block))
         block = first

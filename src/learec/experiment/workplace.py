@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from learec.artifacts import COST, MANIFEST, finish_interrupted, is_current, write_text
-from learec.config import FLOORS, AgentEntry, Recipe, RunOptions
+from learec.config import AgentEntry, Recipe, RunOptions
 from learec.errors import ArtifactError
 from learec.experiment.grid import MAIN, Plan, Planned
 from learec.experiment.jobs import Job, name_of, shared_folders
@@ -105,8 +105,7 @@ def only(recipe: Recipe, entries: list[AgentEntry]) -> Recipe:
     for entry in entries:
         seeds[entry.name] = (*seeds.get(entry.name, ()), entry.seed)
     agents = {name: recipe.agents[name].replaced({"seeds": found}) for name, found in seeds.items()}
-    compare = tuple(pair for pair in recipe.evaluation.compare if set(pair) <= {*agents, *FLOORS})
-    return recipe.model_copy(update={"agents": agents, "evaluation": recipe.evaluation.model_copy(update={"compare": compare})})
+    return recipe.model_copy(update={"agents": agents, "evaluation": recipe.evaluation.among(agents)})
 
 
 class LocalHands:

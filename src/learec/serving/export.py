@@ -14,8 +14,9 @@ from learec.progress import Reporter
 from learec.serving.choose import Chosen
 from learec.serving.folders import make_export, open_log
 from learec.serving.graph import onnx_model
+from learec.serving.hybrid import Evidence, write_rule
 from learec.serving.onnx_ranker import INDEX, OnnxRanker
-from learec.serving.ranker import Ranker, padded
+from learec.serving.ranker import Ranker, VectorRanker, padded
 from learec.serving.torch_ranker import TorchRanker, open_agent
 
 GRAPH = 1  # raised when the same agent would give another graph
@@ -26,17 +27,23 @@ COMPARED = 10  # best items
 TOLERANCE = 1e-4  # between scores of torch and of ONNX Runtime
 
 
-def export(chosen: Chosen, reporter: Reporter, index: bool | None = None, index_from: int = LARGE) -> dict[str, Any]:
+def export(
+    chosen: Chosen, reporter: Reporter, index: bool | None = None, index_from: int = LARGE, hybrid: Evidence | None = None
+) -> dict[str, Any]:
     """Make export/NAME/seed-S/ of a run: graph, item vectors, counts, and an index of the items. Returns its notes.
 
-    Without a word about the index, there is one from `index_from` items on. An export that is up to date is left alone.
-    Raises ArtifactError, or ConfigError for a model that no graph can hold.
+    Without a word about the index, there is one from `index_from` items on; a hybrid has none. An export that is up to date
+    is left alone. Raises ArtifactError, or ConfigError for a model that no graph can hold.
     """
     agent, manifest = open_agent(chosen)
-    index = agent.n_items >= index_from if index is None else index
+    if index and hybrid is not None:
+        raise ConfigError("export: an index finds an agent's best items, not a hybrid's; drop --index, or drop --hybrid")
+    index = hybrid is None and agent.n_items >= index_from if index is None else index
     log = open_log(chosen, manifest.request.parents["log"])
     parents = {"agent": manifest.digest, "log": log.digest}
     settings = {"max_length": agent.config.max_length, "mask_seen": manifest.request.config["mask_seen"]}
+    if hybrid is not None:
+        settings["hybrid"], parents["results"] = hybrid.settings, hybrid.digest
     request = request_for("export", settings, parents, graph=GRAPH, index=index)
     if is_current(chosen.exported, request):
         reporter.say(f"{chosen.exported}: is up to date")
@@ -48,6 +55,8 @@ def export(chosen: Chosen, reporter: Reporter, index: bool | None = None, index_
         _write_model(trained, log, partial)
         ranker, histories = OnnxRanker(partial, agent.config.max_length), _histories(log, agent.config.max_length)
         notes["largest_difference"] = _checked(trained, ranker, histories)
+        if hybrid is not None:
+            write_rule(hybrid.rule, agent.n_items, partial)
         if index:
             reporter.say(f"{chosen}: building an index of {agent.n_items:,} items")
             blocked = histories if settings["mask_seen"] else np.zeros_like(histories[:, :1])
@@ -80,7 +89,7 @@ def _checked(trained: Ranker, exported: Ranker, histories: Ints) -> float:
     return difference
 
 
-def _write_index(ranker: Ranker, histories: Ints, blocked: Ints, path: Path) -> dict[str, Any]:
+def _write_index(ranker: VectorRanker, histories: Ints, blocked: Ints, path: Path) -> dict[str, Any]:
     from learec.serving.index import build_index
 
     return build_index(ranker, histories, blocked, path)

@@ -8,7 +8,7 @@ import numpy as np
 
 from learec.data.log import Floats, Ints
 from learec.errors import ArtifactError, ConfigError
-from learec.serving.ranker import Ranker
+from learec.serving.ranker import Ranker, VectorRanker
 
 RECALL = 0.99  # of the exact best 10, at least
 AIM = 0.995  # over the histories it is measured on, so that RECALL holds after others too
@@ -22,10 +22,10 @@ BLOCK = 8  # histories compared at once: exact scores of a million items take 4 
 THREADS = 1  # of one search; see onnx_ranker
 
 
-class IndexedRanker:
-    """A Ranker that finds the best items by an index; the rest is done by the exact one."""
+class IndexedRanker(VectorRanker):
+    """A ranker that finds the best items by an index; the rest is done by the exact one."""
 
-    def __init__(self, exact: Ranker, index: Any) -> None:
+    def __init__(self, exact: VectorRanker, index: Any) -> None:
         """The index must be of the exact ranker's items; `open_index` sees to it."""
         self.exact, self.index = exact, index
         self.n_items, self.max_length, self.table, self.bias = exact.n_items, exact.max_length, exact.table, exact.bias
@@ -65,7 +65,7 @@ class IndexedRanker:
         return found
 
 
-def build_index(exact: Ranker, histories: Ints, blocked: Ints, path: Path) -> dict[str, Any]:
+def build_index(exact: VectorRanker, histories: Ints, blocked: Ints, path: Path) -> dict[str, Any]:
     """Index the possible items of a ranker and write the index to a file. Returns what was measured.
 
     So many lists are searched that AIM of the exact best 10 are found after real histories (Q, L), with what is blocked
@@ -84,7 +84,7 @@ def build_index(exact: Ranker, histories: Ints, blocked: Ints, path: Path) -> di
     return {"recall_at_10": recall, "histories": len(histories), "lists": index.nlist, "lists_searched": index.nprobe}
 
 
-def _trained(ranker: Ranker) -> Any:
+def _trained(ranker: VectorRanker) -> Any:
     """Items spread over lists.
 
     A score is a product, and items that are near one another need not have large products with the same history. With one
@@ -120,7 +120,7 @@ def recall_of(found: Ints, exact: Ints) -> float:
     return float((found[:, :, None] == exact[:, None, :]).any(axis=1).mean())
 
 
-def open_index(path: Path, ranker: Ranker) -> Any:
+def open_index(path: Path, ranker: VectorRanker) -> Any:
     """The index of a file. Raises ArtifactError if it is none, or not one of the ranker's items."""
     try:
         index = faiss.read_index(str(path))

@@ -13,19 +13,21 @@ from learec.data.log import Floats, Ints
 from learec.errors import ArtifactError
 from learec.serving.choose import Chosen
 from learec.serving.folders import belongs, check_inside, make_export, open_catalog, served
-from learec.serving.ranker import Loaded, Ranker
+from learec.serving.ranker import Loaded, Ranker, VectorRanker
 
 # One thread for one call: histories are short, so a second thread would wait more than it works, and spin while it waits.
 # Several calls at a time use several cores.
 THREADS = 1
 FILES = frozenset({"model.onnx", "table.npy", "bias.npy", "counts.npy"})
 INDEX = "items.faiss"
+RULE = ("vectors.npy", "neighbours-starts.npy", "neighbours-items.npy", "neighbours-cosines.npy")  # of a hybrid
+OPTIONAL = frozenset({INDEX, *RULE})
 Outputs = list[npt.NDArray[Any]]
 WORTH_A_CALL = 64  # places of padding that a further call of the graph costs as much as
 
 
-class OnnxRanker:
-    """An exported graph (graph.py) as a Ranker."""
+class OnnxRanker(VectorRanker):
+    """An exported graph (graph.py)."""
 
     def __init__(self, folder: Path, max_length: int) -> None:
         """The files must have been checked against their manifest."""
@@ -65,14 +67,19 @@ def load_onnx(chosen: Chosen) -> Loaded:
     manifest = read_manifest(folder, "export", make_with)
     if not belongs(chosen):
         raise ArtifactError(f"{folder}: stale: the agent was trained again since; refresh it with `{make_with}`")
-    names = FILES | ({INDEX} & manifest.files.keys())
+    names = FILES | (OPTIONAL & manifest.files.keys())
     check_inside(chosen, folder, names)
     check_files(folder, manifest, make_with, names)
-    ranker: Ranker = OnnxRanker(folder, int(manifest.request.config["max_length"]))
+    exact = OnnxRanker(folder, int(manifest.request.config["max_length"]))
+    ranker: Ranker = exact
     if INDEX in names:
         from learec.serving.index import IndexedRanker, open_index
 
-        ranker = IndexedRanker(ranker, open_index(folder / INDEX, ranker))
+        ranker = IndexedRanker(exact, open_index(folder / INDEX, exact))
+    if hybrid := manifest.request.config.get("hybrid"):
+        from learec.serving.hybrid import HybridRanker, load_rule
+
+        ranker = HybridRanker(exact, load_rule(folder, hybrid), int(hybrid["history"]))
     catalog = open_catalog(chosen, manifest.request.parents["log"])
     return ranker, catalog, served(chosen, manifest, load_numbers(folder / "counts.npy", 1))
 

@@ -12,16 +12,11 @@ BLOCK = 2**16  # candidates scored at once: their rows are copied
 
 
 class Ranker(Protocol):
-    """An actor that is ready to rank. Items (B, L) are padded on the right with 0, oldest first, L at most max_length."""
+    """A model that is ready to rank. Items (B, L) are padded on the right with 0, oldest first, L at most max_length."""
 
     n_items: int
     max_length: int
-    table: Floats  # (N + 1, H), what hidden vectors are multiplied with
     bias: Floats  # (N + 1,), -inf for padding and cold items
-
-    def hidden(self, items: Ints) -> Floats:
-        """What each history comes to, at its last item: (B, H)."""
-        ...
 
     def top(self, items: Ints, blocked: Ints, k: int) -> tuple[Ints, Floats]:
         """Item numbers (B, k) and scores (B, k), best first, the lower number of two equals first.
@@ -29,6 +24,28 @@ class Ranker(Protocol):
         Blocked numbers (B, P), padded with 0, score -inf, as padding and cold items do. k is at most N.
         """
         ...
+
+    def scores(self, items: Ints, candidates: list[Ints]) -> list[Floats]:
+        """Scores of some items alone, for every history its own: (B, L) and (C,) of each -> (C,) of each."""
+        ...
+
+
+class VectorRanker(Ranker, Protocol):
+    """An actor: its scores are products of a history's hidden vector with the items' rows."""
+
+    table: Floats  # (N + 1, H)
+
+    def hidden(self, items: Ints) -> Floats:
+        """What each history comes to, at its last item: (B, H)."""
+        ...
+
+    def scores(self, items: Ints, candidates: list[Ints]) -> list[Floats]:
+        """As in Ranker; rows of the candidates alone are read."""
+        return [self._products(hidden, some) for hidden, some in zip(self.hidden(items), candidates, strict=True)]
+
+    def _products(self, hidden: Floats, items: Ints) -> Floats:
+        blocks = (items[start : start + BLOCK] for start in range(0, len(items), BLOCK))
+        return np.concatenate([np.zeros(0, np.float32), *(self.table[block] @ hidden + self.bias[block] for block in blocks)])
 
 
 @dataclass(frozen=True)
@@ -54,10 +71,13 @@ def best(scores: npt.NDArray[np.floating], k: int) -> Ints:
     return places[np.argsort(-scores[places], kind="stable")][:k]
 
 
-def scores_of(ranker: Ranker, hidden: Floats, items: Ints) -> Floats:
-    """Scores of some items alone, (C,), for one hidden vector (H,)."""
-    blocks = (items[start : start + BLOCK] for start in range(0, len(items), BLOCK))
-    return np.concatenate([np.zeros(0, np.float32), *(ranker.table[block] @ hidden + ranker.bias[block] for block in blocks)])
+def best_of_rows(scores: Floats, k: int) -> tuple[Ints, Floats]:
+    """The k best of every row of (B, N + 1), as `top` gives them; where fewer are possible, the rest is padding with -inf."""
+    numbers = np.zeros((len(scores), k), dtype=np.int64)
+    for line, row in zip(numbers, scores, strict=True):
+        found = best(row, k)
+        line[: len(found)] = found
+    return numbers, np.take_along_axis(scores, numbers, axis=1)
 
 
 def padded(rows: list[Ints], width: int | None = None) -> Ints:

@@ -14,7 +14,7 @@ from learec.data.log import Catalog, Ints
 from learec.errors import ArtifactError, ConfigError, DataError
 from learec.serving.choose import choose_agent
 from learec.serving.load import Backend, load_ranker
-from learec.serving.ranker import Ranker, Served, best, padded, scores_of
+from learec.serving.ranker import Ranker, Served, best, padded
 
 
 @dataclass  # not frozen: that takes three times as long to make, and a request makes ten
@@ -126,9 +126,9 @@ class Recommender:
     def _best_of_some(self, asked: list[_Asked]) -> Iterator[Answer]:
         if not asked:
             return
-        for one, hidden in zip(asked, self.ranker.hidden(self._items(asked)), strict=True):
-            candidates = self._possible(one)
-            scores = scores_of(self.ranker, hidden, candidates)
+        possible = [self._possible(one) for one in asked]
+        found = self.ranker.scores(self._items(asked), possible)
+        for one, candidates, scores in zip(asked, possible, found, strict=True):
             places = best(scores, one.k)
             yield self._answer(one, candidates[places], scores[places])
 

@@ -1,6 +1,5 @@
 """Ranking with torch: what every other way to rank is compared with."""
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 
@@ -10,11 +9,11 @@ from learec.data.log import Floats, Ints
 from learec.errors import ArtifactError
 from learec.serving.choose import Chosen
 from learec.serving.folders import MAKE_AGENT, check_inside, open_catalog, open_log, served
-from learec.serving.ranker import Loaded, best
+from learec.serving.ranker import Loaded, VectorRanker, best_of_rows
 
 
-class TorchRanker:
-    """An agent as a Ranker."""
+class TorchRanker(VectorRanker):
+    """An agent as it was trained."""
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent.eval()
@@ -30,13 +29,9 @@ class TorchRanker:
 
     @torch.inference_mode()
     def top(self, items: Ints, blocked: Ints, k: int) -> tuple[Ints, Floats]:
-        """(B, L), (B, P) -> (B, k), (B, k); where fewer than k are possible, the rest is padding that scores -inf."""
+        """(B, L), (B, P) -> (B, k), (B, k)."""
         scores = self.agent.logits(self._last(items)).scatter_(1, torch.as_tensor(blocked), -torch.inf).numpy()
-        numbers = np.zeros((len(scores), k), dtype=np.int64)
-        for line, row in zip(numbers, scores, strict=True):
-            found = best(row, k)
-            line[: len(found)] = found
-        return numbers, np.take_along_axis(scores, numbers, axis=1)
+        return best_of_rows(scores, k)
 
     def _last(self, items: Ints) -> torch.Tensor:
         rows = torch.as_tensor(items)

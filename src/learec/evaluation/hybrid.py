@@ -1,0 +1,66 @@
+"""Hybrids: an agent's logits, item texts and item-kNN added up, with weights that validation chooses.
+
+A small agent has a row of numbers for an item and forgets what counts and texts say of rare ones; both are at hand where it
+serves, and cost no training. The agent alone is one of the choices, so on the validation part a hybrid is never behind it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from learec.config import derived_seed
+from learec.data.log import Floats, Ints, Log, Part
+from learec.data.neighbours import Rule
+from learec.evaluation.metrics import HISTORY, Scorer, ndcg, ranks_of_each
+
+TEXT_WEIGHTS = (0.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of the cosine, against logits
+KNN_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # of item-kNN's logarithm
+MOST_TARGETS = 10_000  # of the validation part, on which weights are chosen
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """An agent with the rule's evidence beside it."""
+
+    agent: Scorer
+    rule: Rule
+    validation: float = float("nan")  # NDCG@10 that its weights reached on the targets they were chosen on
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """All that is needed beside the agent, its log and its item vectors to make it again."""
+        rule = self.rule
+        return {"text_weight": rule.text_weight, "knn_weight": rule.knn_weight, "validation": self.validation}
+
+    def scores(self, histories: Ints, lengths: Ints) -> Floats:
+        """Logits plus the rule, (B, N + 1)."""
+        return self.agent.scores(histories, lengths) + self.rule.scores(histories, lengths)
+
+
+def hybrid_of(agent: Scorer, rule: Rule, log: Log, *, mask_seen: bool, seed: int) -> Hybrid:
+    """The hybrid whose weights have the best NDCG@10 on the validation part; of equal ones, that with the smaller weights.
+
+    The rule's own weights are not read. Texts get no weight where its vectors have no numbers.
+    """
+    targets = log.targets(Part.VALIDATION)
+    if len(targets) > MOST_TARGETS:
+        targets = np.sort(np.random.default_rng(derived_seed("hybrid", seed)).choice(targets, MOST_TARGETS, replace=False))
+    texts = TEXT_WEIGHTS if rule.content.vectors.shape[1] else TEXT_WEIGHTS[:1]
+    tried = [replace(rule, text_weight=text, knn_weight=knn) for text in texts for knn in KNN_WEIGHTS]
+
+    def each(histories: Ints, lengths: Ints) -> Iterator[Floats]:
+        logits, (text, counts) = agent.scores(histories, lengths), rule.evidence(histories, lengths)
+        scores = np.empty_like(logits)
+        for one in tried:
+            np.multiply(text, np.float32(one.text_weight), out=scores)
+            scores += logits
+            scores += np.float32(one.knn_weight) * counts
+            yield scores
+
+    ranks = ranks_of_each(
+        each, len(tried), log.catalog.n_items + 1, log.sessions, targets, mask_seen=mask_seen, max_length=HISTORY
+    )
+    means = ndcg(ranks, 10).mean(axis=1) if len(targets) else np.zeros(len(tried))
+    best = int(means.argmax())
+    return Hybrid(agent, tried[best], float(means[best]))

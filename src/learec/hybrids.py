@@ -1,0 +1,48 @@
+"""From the results of a run to what an exported hybrid needs: the weights that evaluate chose, item vectors, item-kNN."""
+
+import json
+
+import numpy as np
+
+from learec.annotations.table import load_annotations
+from learec.artifacts import check_files, read_manifest
+from learec.config import EvaluationConfig
+from learec.data.log import load_log
+from learec.data.neighbours import ContentKNN, ItemKNN, Rule
+from learec.errors import ArtifactError, ConfigError
+from learec.evaluation.metrics import HISTORY
+from learec.serving.choose import Chosen
+from learec.serving.hybrid import Evidence
+
+WEIGHTS = "hybrids.json"
+MAKE_WITH = "learec evaluate RECIPE"
+
+
+def evidence_for(chosen: Chosen) -> Evidence:
+    """What evaluate measured beside this agent. Raises ConfigError if it did not, ArtifactError if something changed since."""
+    run_folder = chosen.run_folder
+    manifest = read_manifest(run_folder / "results", "results", MAKE_WITH)
+    check_files(run_folder / "results", manifest, MAKE_WITH, {WEIGHTS})
+    weights = json.loads((run_folder / "results" / WEIGHTS).read_text(encoding="utf-8"))
+    config = EvaluationConfig(**{key: value for key, value in manifest.request.config.items() if key != "seed"})
+    named = dict(zip(config.hybrids, config.hybrid_names, strict=True))
+    column = f"{named.get(chosen.name)}/{chosen.seed}"
+    if column not in weights:
+        raise ConfigError(
+            f'export --hybrid: {chosen} was not evaluated as a hybrid; write hybrids = ["{chosen.name}"] under [evaluation] '
+            f"and run `{MAKE_WITH}`"
+        )
+    log = load_log(run_folder / "log")
+    parents = manifest.request.parents
+    present = {"log": log.digest, f"agent {chosen}": read_manifest(chosen.trained, "agent", "learec train RECIPE").digest}
+    vectors = np.zeros((log.catalog.n_items + 1, 0), dtype=np.float32)
+    if "annotations" in parents:
+        annotations = load_annotations(run_folder / "annotations")
+        present["annotations"], vectors = annotations.digest, np.asarray(annotations.item_vectors)
+    for name, digest in present.items():
+        if parents.get(name) != digest:
+            raise ArtifactError(f"{run_folder / 'results'}: stale: made from another {name}; refresh it with `{MAKE_WITH}`")
+    knn = ItemKNN.fit(log.training, log.catalog.n_items, config.knn_decay, config.knn_shrinkage)
+    found = weights[column]
+    rule = Rule(ContentKNN(vectors, config.knn_decay), knn, found["text_weight"], found["knn_weight"])
+    return Evidence(rule, HISTORY, manifest.digest)

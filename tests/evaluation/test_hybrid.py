@@ -1,0 +1,105 @@
+"""Hybrids: what is added up, and that validation alone chooses the weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from learec.data.log import Part
+from learec.data.neighbours import UNSEEN, ContentKNN, ItemKNN, Rule
+from learec.evaluation.evaluate import Contestant
+from learec.evaluation.hybrid import KNN_WEIGHTS, MOST_TARGETS, TEXT_WEIGHTS, Hybrid, hybrid_of
+from learec.evaluation.metrics import ndcg, ranks
+
+
+class Noise:
+    """An agent that knows nothing: scores by the history's last item, the same for the same history."""
+
+    def __init__(self, n_items, scale=1.0):
+        self.table = np.random.default_rng(3).normal(0, scale, (n_items + 1, n_items + 1)).astype(np.float32)
+
+    def scores(self, histories, lengths):
+        return self.table[histories[np.arange(len(histories)), lengths - 1]]
+
+
+class Oracle:
+    """An agent that knows what comes next in every session where the last item tells it."""
+
+    def __init__(self, log, part):
+        self.table = np.zeros((log.catalog.n_items + 1,) * 2, dtype=np.float32)
+        targets = log.targets(part)
+        self.table[log.sessions.items[targets - 1], log.sessions.items[targets]] = 1
+
+    def scores(self, histories, lengths):
+        return self.table[histories[np.arange(len(histories)), lengths - 1]]
+
+
+def a_rule(log, vectors=None):
+    vectors = np.eye(log.catalog.n_items + 1, dtype=np.float32) if vectors is None else vectors
+    knn = ItemKNN.fit(log.training, log.catalog.n_items, 0.8, 0.0)
+    return Rule(ContentKNN(vectors, 0.8), knn, 4.0)
+
+
+def validation(scorer, log):
+    return ndcg(ranks(scorer, log.sessions, log.targets(Part.VALIDATION), mask_seen=True, max_length=200), 10).mean()
+
+
+def test_scores_are_logits_and_weighted_evidence_by_hand():
+    cosines = sparse.csr_array(np.array([[0, 0, 0], [0, 0, 0.5], [0, 0.5, 0]], dtype=np.float32))
+    vectors = np.array([[0, 0], [1, 0], [0.6, 0.8]], dtype=np.float32)
+    rule = Rule(ContentKNN(vectors, 0.8), ItemKNN(cosines, 0.8), text_weight=2.0, knn_weight=3.0)
+    agent = Noise(2)
+    found = Hybrid(agent, rule).scores(np.array([[1]]), np.array([1]))[0]
+    wanted = agent.table[1] + [
+        0 + 3 * np.log(UNSEEN), 2 * 1 + 3 * np.log(UNSEEN), 2 * 0.6 + 3 * np.log(0.5 + UNSEEN),
+    ]  # fmt: skip
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_the_chosen_weights_reach_what_is_said_and_nothing_tried_is_better(small_log):
+    agent, rule = Noise(small_log.catalog.n_items), a_rule(small_log)
+    found = hybrid_of(agent, rule, small_log, mask_seen=True, seed=0)
+    assert found.validation == pytest.approx(validation(found, small_log))
+    for text in TEXT_WEIGHTS:
+        for knn in KNN_WEIGHTS:
+            other = Hybrid(agent, dataclasses.replace(rule, text_weight=text, knn_weight=knn))
+            assert found.validation >= validation(other, small_log) - 1e-9
+    assert found.validation > validation(agent, small_log)
+    assert found.rule.knn_weight > 0
+
+
+def test_validation_chooses_and_the_test_part_has_no_say(small_log):
+    rule = a_rule(small_log)
+    knows = hybrid_of(Oracle(small_log, Part.VALIDATION), rule, small_log, mask_seen=True, seed=0)
+    assert knows.validation > validation(rule, small_log)
+    test_items = small_log.sessions.items.copy()
+    targets = small_log.targets(Part.TEST)
+    test_items[targets] = np.random.default_rng(0).permutation(test_items[targets])
+    other = dataclasses.replace(small_log, sessions=dataclasses.replace(small_log.sessions, items=test_items))
+    agent = Noise(small_log.catalog.n_items)
+    assert hybrid_of(agent, rule, small_log, mask_seen=True, seed=0).weights == hybrid_of(
+        agent, rule, other, mask_seen=True, seed=0
+    ).weights  # fmt: skip
+
+
+def test_without_item_vectors_texts_have_no_weight(small_log):
+    nothing = np.zeros((small_log.catalog.n_items + 1, 0), dtype=np.float32)
+    found = hybrid_of(Noise(small_log.catalog.n_items), a_rule(small_log, nothing), small_log, mask_seen=True, seed=0)
+    assert found.rule.text_weight == 0
+    assert found.validation == pytest.approx(validation(found, small_log))
+
+
+def test_of_many_targets_a_part_is_enough(small_log, monkeypatch):
+    assert MOST_TARGETS == 10_000
+    monkeypatch.setattr("learec.evaluation.hybrid.MOST_TARGETS", 20)
+    agent, rule = Noise(small_log.catalog.n_items), a_rule(small_log)
+    one, same = (hybrid_of(agent, rule, small_log, mask_seen=True, seed=1).weights for _ in range(2))
+    assert one == same
+
+
+def test_a_hybrid_is_a_row_of_its_own_kind(small_log):
+    rule = a_rule(small_log)
+    agent = Noise(small_log.catalog.n_items)
+    kinds = [Contestant("a", seed, "", scorer).kind for seed, scorer in ((None, rule), (0, agent), (0, Hybrid(agent, rule)))]
+    assert kinds == ["floor", "agent", "hybrid"]
