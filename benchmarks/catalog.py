@@ -57,7 +57,7 @@ def measure(n_items: int, steps: int, objective: str) -> dict[str, float]:
     batches = Batches(sessions, None, config, "cpu").epoch(1, 0)[: WARM_UP + steps]
     torch.manual_seed(0)
     cold = torch.as_tensor(np.setdiff1d(np.arange(1, n_items + 1), sessions.items))
-    learner = Learner([Agent(config, n_items, 0, cold)], ItemSampler(sessions.items, config.n_sampled, "cpu"))
+    learner = Learner([Agent(config, n_items, 0, cold)], ItemSampler(sessions.items, config.n_sampled, "cpu"), True)
     task = Task(
         learner=learner.tensors(), optimizers=learner.optimizers, batches=lambda epoch: batches, losses=learner.losses,
         validate=lambda: {}, before_step=learner.prepare_step, after_step=learner.follow,

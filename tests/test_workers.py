@@ -167,7 +167,7 @@ def batch_of(small_log, **settings):
     batches = Batches(small_log.training, annotations_for(small_log) if config.lea else None, config, "cpu")
     torch.manual_seed(0)
     agents = [Agent(config, small_log.catalog.n_items, 0)]
-    return Learner(agents, ItemSampler(small_log.training.items, 8, "cpu")), batches.epoch(1, 0)[0]
+    return Learner(agents, ItemSampler(small_log.training.items, 8, "cpu"), True), batches.epoch(1, 0)[0]
 
 
 def test_one_process_makes_the_moves_of_a_plain_loop_bit_by_bit_and_asks_nothing_of_accelerate(
@@ -179,7 +179,7 @@ def test_one_process_makes_the_moves_of_a_plain_loop_bit_by_bit_and_asks_nothing
     seed = derived_seed("agent", 3)
     torch.manual_seed(seed)
     agent = Agent(config, small_log.catalog.n_items, 0, torch.as_tensor(small_log.cold_items))
-    learner = Learner([agent], ItemSampler(small_log.training.items, config.n_sampled, "cpu"))
+    learner = Learner([agent], ItemSampler(small_log.training.items, config.n_sampled, "cpu"), True)
     batches = Batches(small_log.training, None, config, "cpu")
     for epoch in (1, 2):
         for number, batch in enumerate(batches.epoch(epoch, 3)):

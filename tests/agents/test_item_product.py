@@ -40,6 +40,16 @@ def test_the_best_item_is_the_argmax_of_the_whole_matrix(shape):
     assert best_items(hidden, table, possible(bias)).tolist() == torch.addmm(possible(bias), hidden, table.T).argmax(1).tolist()
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_blocked_items_are_never_the_best(shape, autocast):
+    hidden, table, bias = drawn(*shape)
+    blocked = torch.randint(0, len(table), (len(hidden), 3))
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):  # in one product or in blocks
+        whole = torch.addmm(possible(bias), hidden, table.T).scatter(1, blocked, -torch.inf)
+        assert best_items(hidden, table, possible(bias), blocked).tolist() == whole.argmax(1).tolist()
+
+
 @pytest.mark.parametrize("width", [3, 31, 32, 33, 200])
 def test_of_two_equal_items_the_lower_number_is_best(width):
     for first in range(width - 1):

@@ -112,7 +112,7 @@ def test_training_over_a_sample_leaves_padding_and_cold_items_silent(small_log, 
 @pytest.mark.parametrize("cosine_scale", [None, 8.0])
 def test_a_step_moves_the_rows_of_items_that_were_read_chosen_or_drawn_and_no_others(small_log, monkeypatch, cosine_scale):
     config = AgentConfig(**{**LARGE, "n_sampled": 4, "batch_size": 2}, cosine_scale=cosine_scale)
-    learner = Learner([Agent(config, small_log.catalog.n_items, 0)], ItemSampler(small_log.training.items, 4, "cpu"))
+    learner = Learner([Agent(config, small_log.catalog.n_items, 0)], ItemSampler(small_log.training.items, 4, "cpu"), True)
     drawn = []
     plain = learner.sampler.draw
     monkeypatch.setattr(learner.sampler, "draw", lambda: (drawn.append(plain()), drawn[-1])[1])

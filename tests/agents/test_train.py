@@ -92,12 +92,12 @@ def test_columns_that_the_recipe_does_not_name_are_not_used():
     assert sorted(batch.steps.rewards.tolist()) == pytest.approx([0.2, 0.3, 0.5])
 
 
-def learner_and_batch(small_log, copies=1, **settings):
+def learner_and_batch(small_log, copies=1, mask_seen=True, **settings):
     config = AgentConfig(**{**SMALL, "objective": "snqn", **settings})
     batches = Batches(small_log.training, None, config, "cpu")
     torch.manual_seed(0)
     agents = [Agent(config, small_log.catalog.n_items, 0, torch.tensor([2, 5])) for _ in range(copies)]
-    return Learner(agents, ItemSampler(small_log.training.items, 8, "cpu")), batches.epoch(1, 0)[0]
+    return Learner(agents, ItemSampler(small_log.training.items, 8, "cpu"), mask_seen), batches.epoch(1, 0)[0]
 
 
 def test_gradients_reach_encoder_actor_and_critic_but_not_the_target_network(small_log):
@@ -118,7 +118,7 @@ def test_the_target_network_follows_slowly(small_log):
 
 
 def test_values_come_from_the_target_network_at_the_action_the_trained_one_likes_best(small_log):
-    learner, batch = learner_and_batch(small_log, dropout=0.0)
+    learner, batch = learner_and_batch(small_log, dropout=0.0, mask_seen=False)
     with torch.no_grad():
         learner.agent.critic.bias[7] = 100.0  # the trained network likes item 7 best, everywhere
         learner.target.critic.weight.zero_()
@@ -138,6 +138,39 @@ def test_the_bootstrap_never_picks_padding_nor_a_cold_item(small_log, impossible
         learner.target.critic.bias[impossible] = 1e6
         values = learner._values(learner.agent, learner.target, learner.agent(batch.items)[batch.real], batch, None)
     assert values.same.max() == values.next.max() == 0
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["full", "sampled"])
+@pytest.mark.parametrize("mask_seen", [True, False])
+def test_the_bootstrap_picks_an_item_of_the_history_only_where_it_could_be_recommended(small_log, mask_seen, full):
+    n_items = small_log.catalog.n_items
+    sizes = {"full_softmax_items": n_items if full else n_items - 1, "n_sampled": 8}
+    learner, batch = learner_and_batch(small_log, dropout=0.0, mask_seen=mask_seen, **sizes)
+    favourite = int(batch.items[0, 0])
+    drawn = None if full else torch.arange(1, n_items + 1)
+    with torch.no_grad():
+        learner.agent.critic.bias[favourite] = 100.0
+        learner.target.critic.weight.zero_()
+        learner.target.critic.bias.zero_()
+        learner.target.critic.bias[favourite] = 9.0
+        values = learner._values(learner.agent, learner.target, learner.agent(batch.items)[batch.real], batch, drawn)
+    seen = (batch.seen() == favourite).any(1)
+    acted = batch.acted.nonzero()[:, 0]
+    for value, places in ((values.same, acted), (values.next, acted + 1)):
+        assert value.tolist() == [0.0 if mask_seen and hit else 9.0 for hit in seen[places].tolist()]
+
+
+def test_where_every_item_was_seen_there_is_no_best_one():
+    agent = Agent(AgentConfig(**{**SMALL, "objective": "snqn"}), 3, 0, torch.tensor([2]))
+    hidden, seen = torch.zeros(2, SMALL["hidden_size"]), torch.tensor([[1, 3], [3, 0]])
+    assert agent.best_actions(hidden, seen=seen).tolist() == [0, 1]
+    assert agent.best_actions(hidden, torch.tensor([1, 3]), seen).tolist() == [0, 1]
+
+
+def test_what_a_place_has_seen_is_its_window_up_to_itself():
+    sessions = Sessions(np.array([0, 3]), np.array([4, 2, 3]), np.zeros(3, int), np.ones(3, np.float32))
+    [batch] = Batches(sessions, None, AgentConfig(**SMALL, objective="snqn"), "cpu").epoch(1, 0)
+    assert batch.seen().tolist() == [[4, 0, 0], [4, 2, 0], [4, 2, 3]]
 
 
 def run_training(small_log, folder, quiet, validate, **settings):

@@ -79,12 +79,20 @@ class Agent(nn.Module):
         projected: Tensor = self.state_projection(states)
         return hidden + projected
 
-    def best_actions(self, critic_input: Tensor, candidates: Tensor | None = None) -> Tensor:
-        """Argmax of Q(s, .) of (M, H) over all items but padding and cold ones, or over candidates (C,): (M,)."""
+    def best_actions(self, critic_input: Tensor, candidates: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
+        """Argmax of Q(s, .) of (M, H) over all items but padding and cold ones, or over ascending candidates (C,): (M,).
+
+        Where seen items cannot be recommended, `seen` (M, P) are none of them; 0 where none is left.
+        """
         critic = self._required_critic()
-        if candidates is not None:
-            return candidates[torch.addmm(critic.bias[candidates], critic_input, critic.weight[candidates].T).argmax(1)]
-        return best_items(critic_input, critic.weight, self.possible(critic.bias))
+        if candidates is None:
+            return best_items(critic_input, critic.weight, self.possible(critic.bias), seen)
+        values = torch.addmm(critic.bias[candidates], critic_input, critic.weight[candidates].T)
+        if seen is not None:
+            places = torch.searchsorted(candidates, seen).clamp(max=len(candidates) - 1)
+            hits = candidates[places] == seen
+            values.scatter_reduce_(1, places, torch.where(hits, -torch.inf, torch.inf), "amin")
+        return torch.where(values.amax(1) > -torch.inf, candidates[values.argmax(1)], 0)
 
     def q_at(self, critic_input: Tensor, actions: Tensor) -> Tensor:
         """Q(s, a) of (M, H) for actions (M,) or (M, K): dot products with the actions' rows instead of all of them."""

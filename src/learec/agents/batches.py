@@ -54,6 +54,12 @@ class Batch:
     states: Tensor | None  # (R, W) the environment's state after the item, if the critic reads it
     steps: Steps
 
+    def seen(self) -> Tensor:
+        """The items of each real place's window up to the place itself: (R, L), 0 for none."""
+        rows, places = self.real.nonzero().unbind(1)
+        later = torch.arange(self.items.shape[1], device=places.device) > places[:, None]
+        return self.items[rows].masked_fill(later, 0)
+
     def part(self, process: int, n: int) -> "Batch":
         """Every nth window from that of `process` on, with all that belongs to it; as wide as the whole batch."""
         mine = self.real.nonzero()[:, 0] % n == process  # (R,)

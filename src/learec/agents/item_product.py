@@ -35,12 +35,18 @@ def blocks(hidden: Tensor, table: Tensor, bias: Tensor) -> Iterator[tuple[slice,
 
 
 @torch.no_grad()
-def best_items(hidden: Tensor, table: Tensor, bias: Tensor) -> Tensor:
-    """argmax_b h . table_b + bias_b of every row, the lower number of two equal ones: (M, H) -> (M,)."""
+def best_items(hidden: Tensor, table: Tensor, bias: Tensor, blocked: Tensor | None = None) -> Tensor:
+    """argmax_b h . table_b + bias_b of every row, the lower number of two equal ones: (M, H) -> (M,).
+
+    Blocked numbers (M, P) are none of a row's; 0 where nothing is possible, if bias_0 is -inf.
+    """
     if not in_blocks(hidden):
-        return torch.addmm(bias, hidden, table.T).argmax(1)
+        logits = torch.addmm(bias, hidden, table.T)
+        return (logits if blocked is None else logits.scatter_(1, blocked, -torch.inf)).argmax(1)
     found = torch.empty(len(hidden), dtype=torch.long)
     for rows, logits in blocks(hidden, table, bias):
+        if blocked is not None:
+            logits.scatter_(1, blocked[rows], -torch.inf)
         found[rows] = _argmax(logits)
     return found
 

@@ -45,7 +45,9 @@ def agent_request(entry: AgentEntry, log_digest: str, annotations_digest: str | 
         parents["annotations"] = annotations_digest
     if entry.config.placebo == "text" and text_digest is not None:
         parents["text annotations"] = text_digest
-    return request_for("agent", settings, parents, seed=entry.seed, mask_seen=entry.mask_seen)
+    takes_maximum = entry.config.objective not in ("supervised", "eval")
+    more = {"maximum": "of unseen items"} if takes_maximum and entry.mask_seen else {}  # once it was of all items
+    return request_for("agent", settings, parents, seed=entry.seed, mask_seen=entry.mask_seen, **more)
 
 
 def train(
@@ -71,7 +73,7 @@ def train(
     batches = Batches(log.training, annotations, config, workers.device)
     torch.manual_seed(derived_seed("agent", seed))
     agents = _agents(config, log, batches.state_size, annotations, workers.device)
-    learner = Learner(agents, ItemSampler(log.training.items, config.n_sampled, workers.device))
+    learner = Learner(agents, ItemSampler(log.training.items, config.n_sampled, workers.device), entry.mask_seen)
 
     def losses(batch: Batch) -> Losses:
         with workers.autocast(config.precision), computed_once():
@@ -168,8 +170,9 @@ class Learner:
     two is trained and which gives values; only the first is evaluated.
     """
 
-    def __init__(self, agents: list[Agent], sampler: ItemSampler) -> None:
-        self.agent, self.config = agents[0], agents[0].config
+    def __init__(self, agents: list[Agent], sampler: ItemSampler, mask_seen: bool) -> None:
+        """With mask_seen, no maximum of Q is over items of the history, which could not be recommended either."""
+        self.agent, self.config, self.mask_seen = agents[0], agents[0].config, mask_seen
         self.objective, self.sampler = objective_for(self.config), sampler
         self.copy = agents[1] if len(agents) > 1 else None
         frozen = self.copy is None and self.objective.needs_critic
@@ -220,12 +223,12 @@ class Learner:
         # Of a large catalog, the maximum is taken over what was drawn, what the batch's users chose, and what was best lately.
         candidates = None if drawn is None else self.recent_best.candidates(torch.cat([drawn, batch.steps.actions]))
         with torch.no_grad():
-            best = trained.best_actions(states, candidates)
+            best = trained.best_actions(states, candidates, batch.seen() if self.mask_seen else None)
             if candidates is not None:
                 self.recent_best.update(best)
             other.eval()
             others = other.critic_input(other(batch.items)[batch.real], batch.states)
-            value = other.q_at(others, best)  # (R,)
+            value = torch.where(best > 0, other.q_at(others, best), 0)  # (R,)
             # The place after an acted one is the next place of the same window, which ends with one that did not act.
             taken = other.q_at(others[acted + 1], batch.steps.next_actions)
         acting = states[acted]
