@@ -49,38 +49,33 @@ def known_of(run: Run, log: Any, request: Request) -> Any:
 def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
     """All floors, all agents and the hybrids that the recipe asks for, ready to score."""
     from learec.agents.agent import load_agent
-    from learec.evaluation.baselines import DESCRIPTIONS, floors
+    from learec.evaluation.baselines import DESCRIPTIONS, floors, tfidf_of
     from learec.evaluation.evaluate import Contestant
+    from learec.evaluation.hybrid import evidence_of
     from learec.evaluation.recency import recency
 
     vectors = annotations.item_vectors if annotations else None
-    found = floors(run.recipe.evaluation, log.training, log.catalog.n_items, vectors, recency(run.folder("log"), log))
+    ages, tfidf = recency(run.folder("log"), log), tfidf_of(log)
+    found = floors(run.recipe.evaluation, log.training, log.catalog.n_items, vectors, ages, tfidf)
     contestants = [Contestant(name, None, DESCRIPTIONS[name], scorer) for name, scorer in found.items()]
     for entry in run.recipe.entries:
         config = entry.config
         told = ", ".join([config.encoder, config.objective, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
         agent, _ = load_agent(run.agent_folder(entry), run.options.device)
         contestants.append(Contestant(entry.name, entry.seed, told + _told_placebo(config), agent))
-    return [*contestants, *_hybrids(run, log, vectors, found["item_knn"], contestants)]
+    return [*contestants, *_hybrids(run, log, evidence_of(run.recipe.evaluation, log, vectors, tfidf), contestants)]
 
 
-def _hybrids(run: Run, log: Any, vectors: Any, knn: Any, contestants: list[Any]) -> list[Any]:
+def _hybrids(run: Run, log: Any, rule: Any, contestants: list[Any]) -> list[Any]:
     """Agents with item texts and item-kNN beside them, weighted on validation."""
-    import numpy as np
-
-    from learec.data.neighbours import ContentKNN, Rule
     from learec.evaluation.evaluate import Contestant
     from learec.evaluation.hybrid import hybrid_of
 
-    config = run.recipe.evaluation
-    no_texts = np.zeros((log.catalog.n_items + 1, 0), dtype=np.float32)
-    rule = Rule(ContentKNN(no_texts if vectors is None else vectors, config.knn_decay), knn, config.text_weight)
-    evidence = "item_knn" if vectors is None else "content_knn + item_knn"
-    found = []
+    config, found = run.recipe.evaluation, []
     for name, new in zip(config.hybrids, config.hybrid_names, strict=True):
         for base in (one for one in contestants if one.name == name):
             hybrid = hybrid_of(base.scorer, rule, log, mask_seen=config.mask_seen, seed=run.recipe.seed)
-            found.append(Contestant(new, base.seed, f"{name} + {evidence}, weights chosen on validation", hybrid))
+            found.append(Contestant(new, base.seed, f"{name} + item texts + item_knn, weights chosen on validation", hybrid))
     return found
 
 

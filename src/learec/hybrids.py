@@ -1,15 +1,15 @@
 """From the results of a run to what an exported hybrid needs: the weights that evaluate chose, item vectors, item-kNN."""
 
 import json
-
-import numpy as np
+from dataclasses import replace
 
 from learec.annotations.table import load_annotations
 from learec.artifacts import check_files, read_manifest
 from learec.config import EvaluationConfig
 from learec.data.log import load_log
-from learec.data.neighbours import ContentKNN, ItemKNN, Rule
 from learec.errors import ArtifactError, ConfigError
+from learec.evaluation.baselines import tfidf_of
+from learec.evaluation.hybrid import evidence_of
 from learec.evaluation.metrics import HISTORY
 from learec.serving.choose import Chosen
 from learec.serving.hybrid import Evidence
@@ -35,14 +35,13 @@ def evidence_for(chosen: Chosen) -> Evidence:
     log = load_log(run_folder / "log")
     parents = manifest.request.parents
     present = {"log": log.digest, f"agent {chosen}": read_manifest(chosen.trained, "agent", "learec train RECIPE").digest}
-    vectors = np.zeros((log.catalog.n_items + 1, 0), dtype=np.float32)
-    if "annotations" in parents:
-        annotations = load_annotations(run_folder / "annotations")
-        present["annotations"], vectors = annotations.digest, np.asarray(annotations.item_vectors)
+    annotations = load_annotations(run_folder / "annotations") if "annotations" in parents else None
+    if annotations is not None:
+        present["annotations"] = annotations.digest
     for name, digest in present.items():
         if parents.get(name) != digest:
             raise ArtifactError(f"{run_folder / 'results'}: stale: made from another {name}; refresh it with `{MAKE_WITH}`")
-    knn = ItemKNN.fit(log.training, log.catalog.n_items, config.knn_decay, config.knn_shrinkage)
-    found = weights[column]
-    rule = Rule(ContentKNN(vectors, config.knn_decay), knn, found["text_weight"], found["knn_weight"])
+    vectors, tfidf = (annotations.item_vectors, None) if annotations is not None else (None, tfidf_of(log))
+    evidence, found = evidence_of(config, log, vectors, tfidf), weights[column]
+    rule = replace(evidence, text_weight=found["text_weight"], knn_weight=found["knn_weight"])
     return Evidence(rule, HISTORY, manifest.digest)

@@ -9,8 +9,6 @@ from learec.data.log import Floats, Ints, Log, Sessions
 from learec.data.neighbours import ContentKNN
 from learec.data.tfidf import tfidf_vectors
 
-SIZE = 256
-
 
 @dataclass(frozen=True)
 class TextEnvironment:
@@ -22,7 +20,7 @@ class TextEnvironment:
     @classmethod
     def of(cls, log: Log, decay: float) -> "TextEnvironment":
         """From the catalog's texts. decay: weight of a history's items by step of age, as in item-kNN."""
-        return cls(tfidf_vectors(log.catalog.table["text"].to_list(), log.cold_items, SIZE), decay)
+        return cls(tfidf_vectors(log.catalog.table["text"].to_list(), log.cold_items), decay)
 
     def annotate(self, sessions: Sessions, candidates: Ints) -> tuple[Floats, Floats, Floats]:
         """States (E, W), rewards of the logged items (E,), rewards of the candidates (E, K; item 0 for none)."""

@@ -7,7 +7,9 @@ from pydantic import Field
 
 from learec.config.records import Count, Positive, Record, Share
 
-FLOORS = frozenset({"popularity", "recent_popularity", "last_item", "item_knn", "v_sknn", "ease", "content_knn", "rule"})
+FLOORS = frozenset(
+    {"popularity", "recent_popularity", "last_item", "item_knn", "v_sknn", "ease", "content_knn", "rule", "tfidf_rule"}
+)
 
 HYBRID = "-hybrid"  # ending of an agent's name
 

@@ -11,10 +11,11 @@ from scipy.sparse.linalg import svds
 from learec.data.log import Floats, Ints
 from learec.data.neighbours import unit_rows
 
+SIZE = 256  # as many numbers an item as whitened item tokens have
 _WORD = re.compile(r"\w+")
 
 
-def tfidf_vectors(texts: Sequence[str], cold_items: Ints, size: int) -> Floats:
+def tfidf_vectors(texts: Sequence[str], cold_items: Ints, size: int = SIZE) -> Floats:
     """Vectors of unit length of items 1..N from their texts, (N + 1, W); zeros for padding and items without known words.
 
     W is `size`, or less if the texts span less: rows of log(1 + count) * log((1 + n) / (1 + n with the word)), brought to unit

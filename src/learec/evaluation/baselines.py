@@ -6,12 +6,14 @@ import numpy as np
 from scipy import sparse
 
 from learec.config import EvaluationConfig
-from learec.data.log import Floats, Ints, Sessions
+from learec.data.log import Floats, Ints, Log, Sessions
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule
+from learec.data.tfidf import tfidf_vectors
 from learec.evaluation.literature import EASE, VSKNN
 from learec.evaluation.metrics import Scorer
 from learec.evaluation.recency import Recency, RecentPopularity
 
+TFIDF_ITEMS = 100_000
 DESCRIPTIONS = {
     "popularity": "items by number of training events",
     "recent_popularity": "items by number of training events, newer events counting more",
@@ -21,6 +23,7 @@ DESCRIPTIONS = {
     "ease": "linear regression of every item on all others, solved in closed form",
     "content_knn": "whitened item tokens nearest to the history's, nothing trained",
     "rule": "content_knn and the logarithm of item_knn added up, nothing trained",
+    "tfidf_rule": "the same with TF-IDF of the texts: no language model had a part in it",
 }
 
 
@@ -64,10 +67,24 @@ class LastItem:
         return after + self.popularity
 
 
+def tfidf_of(log: Log) -> Floats | None:
+    """TF-IDF vectors of the items, (N + 1, W); None where no item has a text, or too many have."""
+    texts = log.catalog.table["text"].to_list()
+    return tfidf_vectors(texts, log.cold_items) if any(texts) and len(texts) <= TFIDF_ITEMS else None
+
+
 def floors(
-    config: EvaluationConfig, training: Sessions, n_items: int, item_vectors: Floats | None, recency: Recency | None = None
+    config: EvaluationConfig,
+    training: Sessions,
+    n_items: int,
+    item_vectors: Floats | None,
+    recency: Recency | None = None,
+    tfidf: Floats | None = None,
 ) -> dict[str, Scorer]:
-    """All floors by name but those left out. Without recency, a step's age is told from its place in the session."""
+    """All floors by name but those left out. Without recency, a step's age is told from its place in the session.
+
+    item_vectors are of the language model, tfidf of words alone, (N + 1, W) each.
+    """
     recency = recency or Recency.of_order(training)
     knn = ItemKNN.fit(training, n_items, config.knn_decay, config.knn_shrinkage)
     found: dict[str, Scorer] = {
@@ -77,15 +94,17 @@ def floors(
         "item_knn": knn,
         "v_sknn": VSKNN.fit(training, n_items, config.sknn_neighbours, config.sknn_sample, recency.ended),
     }
-    if "ease" not in left_out(config, n_items, item_vectors is not None):
+    if "ease" not in left_out(config, n_items, item_vectors is not None, tfidf is not None):
         found["ease"] = EASE.fit(training, n_items, config.ease_regularisation, config.ease_decay)
     if item_vectors is not None:
         content = ContentKNN(item_vectors, config.knn_decay)
         found |= {"content_knn": content, "rule": Rule(content, knn, config.text_weight)}
+    if tfidf is not None:
+        found["tfidf_rule"] = Rule(ContentKNN(tfidf, config.knn_decay), knn, config.text_weight)
     return found
 
 
-def left_out(config: EvaluationConfig, n_items: int, has_vectors: bool) -> dict[str, str]:
+def left_out(config: EvaluationConfig, n_items: int, has_vectors: bool, has_texts: bool) -> dict[str, str]:
     """Floors that a table has to do without, and why."""
     reasons = {}
     if n_items > config.ease_items:
@@ -94,6 +113,10 @@ def left_out(config: EvaluationConfig, n_items: int, has_vectors: bool) -> dict[
             f"{n_items:,} items are more than ease_items = {config.ease_items:,} in [evaluation], and its matrix would take "
             f"{size:.1f} GB"
         )
+    if n_items > TFIDF_ITEMS:
+        reasons["tfidf_rule"] = f"{n_items:,} items are more than {TFIDF_ITEMS:,}, whose texts would take minutes"
+    elif not has_texts:
+        reasons["tfidf_rule"] = "no item has a text"
     if not has_vectors:
         reasons |= dict.fromkeys(("content_knn", "rule"), "it needs item vectors, which learec annotate makes")
     return reasons

@@ -77,7 +77,7 @@ def evaluate(
     settings = dict(request.config)
     seed = settings.pop("seed")
     config = EvaluationConfig(**settings)
-    absent = left_out(config, log.catalog.n_items, annotations is not None)
+    absent = left_out(config, log.catalog.n_items, annotations is not None, bool((log.catalog.table["text"] != "").any()))
     for name in (name for pair in config.compare for name in pair if name in absent):
         raise ConfigError(f"evaluation.compare names {name!r}, which is left out: {absent[name]}; drop the pair or change that")
     with building(folder, request, {}) as partial:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from learec.config import derived_seed
+from learec.config import EvaluationConfig, derived_seed
 from learec.data.log import Floats, Ints, Log, Part
-from learec.data.neighbours import Rule
+from learec.data.neighbours import ContentKNN, ItemKNN, Rule
 from learec.evaluation.metrics import HISTORY, Scorer, ndcg, ranks_of_each
 
 TEXT_WEIGHTS = (0.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of the cosine, against logits
@@ -36,6 +36,14 @@ class Hybrid:
     def scores(self, histories: Ints, lengths: Ints) -> Floats:
         """Logits plus the rule, (B, N + 1)."""
         return self.agent.scores(histories, lengths) + self.rule.scores(histories, lengths)
+
+
+def evidence_of(config: EvaluationConfig, log: Log, item_vectors: Floats | None, tfidf: Floats | None) -> Rule:
+    """Texts as the language model's item vectors, else as TF-IDF, else none; and item-kNN."""
+    nothing = np.zeros((log.catalog.n_items + 1, 0), dtype=np.float32)
+    vectors = next(some for some in (item_vectors, tfidf, nothing) if some is not None)
+    knn = ItemKNN.fit(log.training, log.catalog.n_items, config.knn_decay, config.knn_shrinkage)
+    return Rule(ContentKNN(vectors, config.knn_decay), knn, config.text_weight)
 
 
 def hybrid_of(agent: Scorer, rule: Rule, log: Log, *, mask_seen: bool, seed: int) -> Hybrid:
