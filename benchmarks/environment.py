@@ -5,8 +5,10 @@
 Users that neither taught nor stopped the environment, their training steps for the rewards (environment/examination.py) and their
 validation targets for the rest; the test part is not looked at. There item-kNN counts the whole training part, as agents read it.
 Ranking is full with seen items masked; re-ranking orders the rule's 50 best by rule + w * reward, with w chosen on
-one half of the users and measured on the other. Intervals are 95 % bootstrap intervals over users.
-Last line: JSON {"accuracy", "auc", "ndcg@10": {scorer: value}, "re_ranked": {"before", "after", "gain", "low", "high"}}.
+one half of the users and measured on the other. Of a simulated log
+(a run with truth/) also the rank correlation with the true preference,
+over 50 unseen items drawn for every user after their last training step. Intervals are 95 % bootstrap intervals over users.
+Last line: JSON {"accuracy", "auc", "ndcg@10": {scorer: value}, "re_ranked": {"before", "after", "gain", "low", "high"}, "taste"}.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import rankdata
 
 from learec.config import AnnotationsConfig
 from learec.data.log import Floats, Ints, Log, Part, Sessions, load_log
@@ -23,6 +26,7 @@ from learec.environment.adapt import split_users
 from learec.environment.environment import Environment, load_environment
 from learec.environment.examination import NEGATIVES, SCORERS, examine
 from learec.evaluation.compare import Bootstrap
+from learec.evaluation.listeners import load_listeners
 from learec.evaluation.metrics import ndcg
 
 CANDIDATES, CUTOFF, BLOCK = 50, 10, 1024
@@ -123,6 +127,48 @@ def re_ranked(
     return {"before": before.mean(), "after": after.mean(), "gain": gained.mean, "low": gained.low, "high": gained.high}
 
 
+def taste(run: Path, log: Log, environment: Environment, users: Ints) -> dict[str, float]:
+    """Mean over users of Spearman's correlation with the true preference, by scorer; nothing without the truth."""
+    if not (run / "truth").exists():
+        return {}
+    listeners, rng = load_listeners(run / "truth", run / "log", log), np.random.default_rng(2)
+    own = log.training.select(np.isin(log.training.session_of, users))
+    others = log.training.select(~np.isin(log.training.session_of, users))
+    numbers = np.unique(log.training.session_of[np.isin(log.training.session_of, users)])
+    last = own.offsets[1:][own.lengths > 0] - 1
+    rows = listeners.listener_of[numbers]
+    known = (rows >= 0) & (own.step_of[last] > 0)
+    last, rows = last[known], rows[known]
+    histories, lengths = own.histories(last, environment.config.history)
+    items = np.zeros((len(last), CANDIDATES), dtype=np.int64)
+    for line, seen in zip(items, histories, strict=True):
+        free = np.setdiff1d(np.flatnonzero((log.training_counts > 0) & (listeners.track_of >= 0)), seen)
+        line[:] = rng.choice(free, CANDIDATES, replace=False)
+    true = np.take_along_axis(listeners.truth.preferences(rows), listeners.track_of[items], axis=1)
+    asked = np.zeros((own.n_steps, CANDIDATES), dtype=np.int64)
+    asked[last] = items
+    states, _, rewards = environment.annotate(own, asked)
+    config, vectors = AnnotationsConfig(), environment.item_vectors
+    knn = ItemKNN.fit(others, log.catalog.n_items, config.knn_decay, config.knn_shrinkage)
+    scorers = {
+        "reward": rewards[last],
+        "state": np.einsum("nw,nkw->nk", states[last], vectors[items]),
+        "text": np.take_along_axis(ContentKNN(vectors, environment.config.decay).scores(histories, lengths), items, axis=1),
+        "item_knn": np.take_along_axis(knn.scores(histories, lengths), items, axis=1),
+        "popularity": np.bincount(others.items, minlength=log.catalog.n_items + 1)[items],
+    }
+    bootstrap, found = Bootstrap(np.arange(len(last)), 2000, 0), {}
+    print(f"{len(last)} listeners, rank correlation with the true preference")
+    for name, scores in scorers.items():
+        places, wanted = rankdata(scores, axis=1), rankdata(true, axis=1)
+        places, wanted = (part - part.mean(axis=1, keepdims=True) for part in (places, wanted))
+        norms = np.sqrt((places**2).sum(axis=1) * (wanted**2).sum(axis=1))
+        estimate = bootstrap.estimate((places * wanted).sum(axis=1) / np.maximum(norms, 1e-12))  # 0 where all scores are equal
+        print(f"  {name:12} {estimate.mean:+.3f} ({estimate.low:+.3f} to {estimate.high:+.3f})", flush=True)
+        found[name] = round(estimate.mean, 4)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -147,7 +193,9 @@ def main() -> None:
     found = {name: told(name, ndcg(own, CUTOFF), bootstrap) for name, own in ranks.items()}
     mixed = re_ranked(environment, sessions, targets, listed, bootstrap)
     mixed = {name: round(float(value), 4) for name, value in mixed.items()}
-    print(json.dumps({"accuracy": examined["accuracy"], "auc": examined["auc"], "ndcg@10": found, "re_ranked": mixed}))
+    liked = taste(asked.run, log, environment, users)
+    told_all = {"accuracy": examined["accuracy"], "auc": examined["auc"], "ndcg@10": found, "re_ranked": mixed, "taste": liked}
+    print(json.dumps(told_all))
 
 
 if __name__ == "__main__":
