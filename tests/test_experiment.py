@@ -32,6 +32,7 @@ batch_size = 32
 resamples = 20
 permutations = 199
 rollout_users = 0
+hybrids = ["gru4rec"]
 [logs.music]
 simulate = { listeners = 60, tracks = 40, mean_plays = 8 }
 [logs.music.data]
@@ -121,6 +122,7 @@ def test_the_tables_hold_what_is_there_and_name_what_is_not(parallel):
     root, _ = parallel
     page, text = ((root / OWN / name).read_text() for name in ("tables.md", "tables.tex"))
     assert "| gru4rec | supervised |" in page
+    assert "| hybrid | gru4rec-hybrid |" in page
     assert "- nowhere/main/prepare: " in page
     assert "left out with it: nowhere/main/gru4rec/0" in page
     assert "snqn + gamma-0" not in page
@@ -137,6 +139,9 @@ def test_cells_have_a_row_for_every_agent_seed_part_event_and_metric_with_what_t
     # 2 agents x 1 seed x 2 parts x (all + 3 kinds of event) x 2 metrics x 3 cutoffs
     assert len(agents) == 2 * 2 * 4 * 6
     assert agents.null_count().sum_horizontal().to_list() == [agents["placebo"].null_count()]
+    hybrids = cells.filter(kind="hybrid")
+    assert len(hybrids) == 2 * 4 * 6
+    assert hybrids.select("agent", "seed").unique().rows() == [("gru4rec-hybrid", 0)]
     row = agents.row(by_predicate=(pl.col("agent") == "gru4rec-snqn") & (pl.col("part") == "test")
                      & (pl.col("event") == "all") & (pl.col("metric") == "NDCG@10"), named=True)  # fmt: skip
     assert (row["encoder"], row["objective"], row["columns"], row["seed"]) == ("gru4rec", "snqn", "none", 0)
