@@ -120,10 +120,8 @@ def re_ranked(
     told("rule's list by reward alone", gain(np.inf), bootstrap)
     told(f"by rule + w * reward, w {chosen}", after, bootstrap)
     gained = bootstrap.estimate(after - before)
-    print(
-        f"  re-ranking: {gained.mean:+.4f} ({gained.low:+.4f} to {gained.high:+.4f}), {gained.mean / before.mean():+.1%}",
-        flush=True,
-    )
+    share = f", {gained.mean / before.mean():+.1%}" if before.any() else ""
+    print(f"  re-ranking: {gained.mean:+.4f} ({gained.low:+.4f} to {gained.high:+.4f}){share}", flush=True)
     return {"before": before.mean(), "after": after.mean(), "gain": gained.mean, "low": gained.low, "high": gained.high}
 
 
