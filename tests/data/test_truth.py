@@ -194,7 +194,7 @@ def test_evaluate_rolls_out_a_simulated_run_and_does_without_if_the_truth_is_gon
         STAGES["evaluate"](run)
         found.append(json.loads((run.folder("results") / "tables.json").read_text())["values"])
         shutil.rmtree(run.folder("truth"), ignore_errors=True)
-    assert [row["name"] for row in found[0]["rollout"]["rows"]][-2:] == ["ease", "gru4rec"]
+    assert [row["name"] for row in found[0]["rollout"]["rows"]][-2:] == ["tfidf_rule", "gru4rec"]
     assert found[1]["rollout"] is None and "there is no truth/ here" in found[1]["without"]["rollout"]
 
 
