@@ -5,19 +5,20 @@
 Users that neither taught nor stopped the environment, their training steps for the rewards (environment/examination.py) and their
 validation targets for the rest; the test part is not looked at. There item-kNN counts the whole training part, as agents read it.
 Ranking is full with seen items masked; re-ranking orders the rule's 50 best by rule + w * reward, with w chosen on
-one half of the users and measured on the other. Of a simulated log
-(a run with truth/) also the rank correlation with the true preference,
-over 50 unseen items drawn for every user after their last training step. Intervals are 95 % bootstrap intervals over users.
+one half of the users and measured on the other. Of a simulated log (a run with truth/) also the rank correlation with the true
+preference, over 50 unseen items drawn for every user after their last training step. Intervals are 95 % bootstrap
+intervals over users.
 Last line: JSON {"accuracy", "auc", "ndcg@10": {scorer: value}, "re_ranked": {"before", "after", "gain", "low", "high"}, "taste"}.
 """
 
 import argparse
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import ConstantInputWarning, pearsonr, rankdata
 
 from learec.config import AnnotationsConfig
 from learec.data.log import Floats, Ints, Log, Part, Sessions, load_log
@@ -130,11 +131,10 @@ def taste(run: Path, log: Log, environment: Environment, users: Ints) -> dict[st
     if not (run / "truth").exists():
         return {}
     listeners, rng = load_listeners(run / "truth", run / "log", log), np.random.default_rng(2)
-    own = log.training.select(np.isin(log.training.session_of, users))
-    others = log.training.select(~np.isin(log.training.session_of, users))
-    numbers = np.unique(log.training.session_of[np.isin(log.training.session_of, users)])
+    theirs = np.isin(log.training.session_of, users)
+    own, others = log.training.select(theirs), log.training.select(~theirs)
     last = own.offsets[1:][own.lengths > 0] - 1
-    rows = listeners.listener_of[numbers]
+    rows = listeners.listener_of[np.unique(log.training.session_of[theirs])]
     known = (rows >= 0) & (own.step_of[last] > 0)
     last, rows = last[known], rows[known]
     histories, lengths = own.histories(last, environment.config.history)
@@ -158,10 +158,9 @@ def taste(run: Path, log: Log, environment: Environment, users: Ints) -> dict[st
     bootstrap, found = Bootstrap(np.arange(len(last)), 2000, 0), {}
     print(f"{len(last)} listeners, rank correlation with the true preference")
     for name, scores in scorers.items():
-        places, wanted = rankdata(scores, axis=1), rankdata(true, axis=1)
-        places, wanted = (part - part.mean(axis=1, keepdims=True) for part in (places, wanted))
-        norms = np.sqrt((places**2).sum(axis=1) * (wanted**2).sum(axis=1))
-        estimate = bootstrap.estimate((places * wanted).sum(axis=1) / np.maximum(norms, 1e-12))  # 0 where all scores are equal
+        with warnings.catch_warnings(action="ignore", category=ConstantInputWarning):
+            correlation = pearsonr(rankdata(scores, axis=1), rankdata(true, axis=1), axis=1).statistic
+        estimate = bootstrap.estimate(np.nan_to_num(correlation))  # 0 where all scores are equal
         print(f"  {name:12} {estimate.mean:+.3f} ({estimate.low:+.3f} to {estimate.high:+.3f})", flush=True)
         found[name] = round(estimate.mean, 4)
     return found

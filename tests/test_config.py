@@ -77,6 +77,10 @@ WRONG = {
         SMALL + '[evaluation]\nhybrids = ["sasrek"]\n',
         "evaluation.hybrids names 'sasrek', which is no agent; did you mean sasrec?",
     ),
+    "a hybrid twice": (
+        SMALL + '[evaluation]\nhybrids = ["sasrec", "sasrec"]\n',
+        "evaluation.hybrids ['sasrec', 'sasrec'] names one agent twice",
+    ),
     "an agent named as a hybrid": (
         SMALL + '[agents.sasrec-hybrid]\n[evaluation]\nhybrids = ["sasrec"]\n',
         "agent 'sasrec-hybrid' has the name of a hybrid",

@@ -51,19 +51,20 @@ def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
     from learec.agents.agent import load_agent
     from learec.evaluation.baselines import DESCRIPTIONS, floors, tfidf_of
     from learec.evaluation.evaluate import Contestant
-    from learec.evaluation.hybrid import evidence_of
+    from learec.evaluation.hybrid import rule_of
     from learec.evaluation.recency import recency
 
     vectors = annotations.item_vectors if annotations else None
     ages, tfidf = recency(run.folder("log"), log), tfidf_of(log)
-    found = floors(run.recipe.evaluation, log.training, log.catalog.n_items, vectors, ages, tfidf)
+    found: dict[str, Any] = floors(run.recipe.evaluation, log.training, log.catalog.n_items, vectors, ages, tfidf)
     contestants = [Contestant(name, None, DESCRIPTIONS[name], scorer) for name, scorer in found.items()]
     for entry in run.recipe.entries:
         config = entry.config
         told = ", ".join([config.encoder, config.objective, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
         agent, _ = load_agent(run.agent_folder(entry), run.options.device)
         contestants.append(Contestant(entry.name, entry.seed, told + _told_placebo(config), agent))
-    return [*contestants, *_hybrids(run, log, evidence_of(run.recipe.evaluation, log, vectors, tfidf), contestants)]
+    rule = rule_of(run.recipe.evaluation, found["item_knn"], vectors, tfidf)
+    return [*contestants, *_hybrids(run, log, rule, contestants)]
 
 
 def _hybrids(run: Run, log: Any, rule: Any, contestants: list[Any]) -> list[Any]:

@@ -7,9 +7,10 @@ from learec.annotations.table import load_annotations
 from learec.artifacts import check_files, read_manifest
 from learec.config import EvaluationConfig
 from learec.data.log import load_log
+from learec.data.neighbours import ItemKNN
 from learec.errors import ArtifactError, ConfigError
 from learec.evaluation.baselines import tfidf_of
-from learec.evaluation.hybrid import evidence_of
+from learec.evaluation.hybrid import rule_of
 from learec.evaluation.metrics import HISTORY
 from learec.serving.choose import Chosen
 from learec.serving.hybrid import Evidence
@@ -42,6 +43,7 @@ def evidence_for(chosen: Chosen) -> Evidence:
         if parents.get(name) != digest:
             raise ArtifactError(f"{run_folder / 'results'}: stale: made from another {name}; refresh it with `{MAKE_WITH}`")
     vectors, tfidf = (annotations.item_vectors, None) if annotations is not None else (None, tfidf_of(log))
-    evidence, found = evidence_of(config, log, vectors, tfidf), weights[column]
-    rule = replace(evidence, text_weight=found["text_weight"], knn_weight=found["knn_weight"])
+    knn = ItemKNN.fit(log.training, log.catalog.n_items, config.knn_decay, config.knn_shrinkage)
+    found = weights[column]
+    rule = replace(rule_of(config, knn, vectors, tfidf), text_weight=found["text_weight"], knn_weight=found["knn_weight"])
     return Evidence(rule, HISTORY, manifest.digest)

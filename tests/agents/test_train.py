@@ -128,15 +128,19 @@ def test_values_come_from_the_target_network_at_the_action_the_trained_one_likes
     assert values.same.unique().tolist() == values.next.unique().tolist() == [7.0]
 
 
-@pytest.mark.parametrize("impossible", [0, 2, 5])
-def test_the_bootstrap_never_picks_padding_nor_a_cold_item(small_log, impossible):
-    learner, batch = learner_and_batch(small_log, dropout=0.0)
+def values_with_favourite(learner, batch, favourite, drawn=None):
+    """Where one item is by far the best for the trained network, and for the target worth 9, all others 0."""
     with torch.no_grad():
-        learner.agent.critic.bias[impossible] = 1e6
+        learner.agent.critic.bias[favourite] = 1e6
         learner.target.critic.weight.zero_()
         learner.target.critic.bias.zero_()
-        learner.target.critic.bias[impossible] = 1e6
-        values = learner._values(learner.agent, learner.target, learner.agent(batch.items)[batch.real], batch, None)
+        learner.target.critic.bias[favourite] = 9.0
+        return learner._values(learner.agent, learner.target, learner.agent(batch.items)[batch.real], batch, drawn)
+
+
+@pytest.mark.parametrize("impossible", [0, 2, 5])
+def test_the_bootstrap_never_picks_padding_nor_a_cold_item(small_log, impossible):
+    values = values_with_favourite(*learner_and_batch(small_log, dropout=0.0), impossible)
     assert values.same.max() == values.next.max() == 0
 
 
@@ -147,15 +151,10 @@ def test_the_bootstrap_picks_an_item_of_the_history_only_where_it_could_be_recom
     sizes = {"full_softmax_items": n_items if full else n_items - 1, "n_sampled": 8}
     learner, batch = learner_and_batch(small_log, dropout=0.0, mask_seen=mask_seen, **sizes)
     favourite = int(batch.items[0, 0])
-    drawn = None if full else torch.arange(1, n_items + 1)
-    with torch.no_grad():
-        learner.agent.critic.bias[favourite] = 100.0
-        learner.target.critic.weight.zero_()
-        learner.target.critic.bias.zero_()
-        learner.target.critic.bias[favourite] = 9.0
-        values = learner._values(learner.agent, learner.target, learner.agent(batch.items)[batch.real], batch, drawn)
+    values = values_with_favourite(learner, batch, favourite, None if full else torch.arange(1, n_items + 1))
     seen = (batch.seen() == favourite).any(1)
     acted = batch.acted.nonzero()[:, 0]
+    assert 0 < int(seen.sum()) < len(seen)
     for value, places in ((values.same, acted), (values.next, acted + 1)):
         assert value.tolist() == [0.0 if mask_seen and hit else 9.0 for hit in seen[places].tolist()]
 

@@ -9,7 +9,7 @@ from scipy import sparse
 from learec.data.log import Part
 from learec.data.neighbours import UNSEEN, ContentKNN, ItemKNN, Rule
 from learec.evaluation.evaluate import Contestant
-from learec.evaluation.hybrid import KNN_WEIGHTS, MOST_TARGETS, TEXT_WEIGHTS, Hybrid, hybrid_of
+from learec.evaluation.hybrid import KNN_WEIGHTS, TEXT_WEIGHTS, Hybrid, hybrid_of
 from learec.evaluation.metrics import ndcg, ranks
 
 
@@ -90,12 +90,21 @@ def test_without_item_vectors_texts_have_no_weight(small_log):
     assert found.validation == pytest.approx(validation(found, small_log))
 
 
-def test_of_many_targets_a_part_is_enough(small_log, monkeypatch):
-    assert MOST_TARGETS == 10_000
+def test_of_many_targets_as_many_are_asked_as_the_bound_says_and_the_seed_says_which(small_log, monkeypatch):
     monkeypatch.setattr("learec.evaluation.hybrid.MOST_TARGETS", 20)
-    agent, rule = Noise(small_log.catalog.n_items), a_rule(small_log)
-    one, same = (hybrid_of(agent, rule, small_log, mask_seen=True, seed=1).weights for _ in range(2))
-    assert one == same
+    asked = []
+
+    class Counted(Noise):
+        def scores(self, histories, lengths):
+            asked[-1].extend(map(tuple, histories.tolist()))
+            return super().scores(histories, lengths)
+
+    for seed in (1, 1, 2):
+        asked.append([])
+        hybrid_of(Counted(small_log.catalog.n_items), a_rule(small_log), small_log, mask_seen=True, seed=seed)
+    first, same, other = ([[item for item in row if item] for row in rows] for rows in asked)
+    assert len(first) == 20 < len(small_log.targets(Part.VALIDATION))
+    assert first == same != other
 
 
 def test_a_hybrid_is_a_row_of_its_own_kind(small_log):

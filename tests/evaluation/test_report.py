@@ -350,3 +350,14 @@ def test_a_scale_holds_its_values_between_round_ticks(values: tuple[float, float
     labels = [text.replace("\N{MINUS SIGN}", "-") for _, text in ticks]
     assert [scale(float(text)) for text in labels] == pytest.approx([pixel for pixel, _ in ticks], abs=1e-3)
     assert 2 <= len(set(labels)) == len(labels) <= 8
+
+
+def test_a_hybrid_is_no_agent_and_has_a_heading_and_a_sentence_of_its_own(data: Json, row: Build, table_row: Build) -> None:
+    data["rows"].append(row("sasrec-hybrid", "hybrid", 0.0951))
+    html = render_report(data)
+    assert "The best agent is sasrec-lea" in summary_of(html)
+    assert "The best hybrid is sasrec-hybrid with NDCG@10 0.0951" in summary_of(html)
+    assert html.index("Hybrids: an agent, item texts and item-kNN together") > html.index(">Agents<")
+    assert table_row(html, "results", "sasrec-hybrid").split()[5:] != []
+    del data["rows"][-1]
+    assert "Hybrids:" not in render_report(data)

@@ -56,9 +56,7 @@ class Batch:
 
     def seen(self) -> Tensor:
         """The items of each real place's window up to the place itself: (R, L), 0 for none."""
-        rows, places = self.real.nonzero().unbind(1)
-        later = torch.arange(self.items.shape[1], device=places.device) > places[:, None]
-        return self.items[rows].masked_fill(later, 0)
+        return self.items[:, None, :].expand(-1, self.items.shape[1], -1).tril()[self.real]
 
     def part(self, process: int, n: int) -> "Batch":
         """Every nth window from that of `process` on, with all that belongs to it; as wide as the whole batch."""

@@ -45,8 +45,8 @@ def agent_request(entry: AgentEntry, log_digest: str, annotations_digest: str | 
         parents["annotations"] = annotations_digest
     if entry.config.placebo == "text" and text_digest is not None:
         parents["text annotations"] = text_digest
-    takes_maximum = entry.config.objective not in ("supervised", "eval")
-    more = {"maximum": "of unseen items"} if takes_maximum and entry.mask_seen else {}  # once it was of all items
+    has_critic = entry.config.objective != "supervised"
+    more = {"maximum": "of unseen items"} if has_critic and entry.mask_seen else {}  # once it was of all items
     return request_for("agent", settings, parents, seed=entry.seed, mask_seen=entry.mask_seen, **more)
 
 

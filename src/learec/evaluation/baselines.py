@@ -13,7 +13,7 @@ from learec.evaluation.literature import EASE, VSKNN
 from learec.evaluation.metrics import Scorer
 from learec.evaluation.recency import Recency, RecentPopularity
 
-TFIDF_ITEMS = 100_000
+TFIDF_ITEMS = 100_000  # with more, factorising their texts takes minutes
 DESCRIPTIONS = {
     "popularity": "items by number of training events",
     "recent_popularity": "items by number of training events, newer events counting more",
@@ -69,8 +69,13 @@ class LastItem:
 
 def tfidf_of(log: Log) -> Floats | None:
     """TF-IDF vectors of the items, (N + 1, W); None where no item has a text, or too many have."""
-    texts = log.catalog.table["text"].to_list()
-    return tfidf_vectors(texts, log.cold_items) if any(texts) and len(texts) <= TFIDF_ITEMS else None
+    few = log.catalog.n_items <= TFIDF_ITEMS
+    return tfidf_vectors(log.catalog.table["text"].to_list(), log.cold_items) if few and has_texts(log) else None
+
+
+def has_texts(log: Log) -> bool:
+    """Whether any item has one."""
+    return bool((log.catalog.table["text"] != "").any())
 
 
 def floors(

@@ -14,7 +14,7 @@ from learec.artifacts import Request, building, request_for
 from learec.config import EvaluationConfig
 from learec.data.log import Ints, Log, Part
 from learec.errors import ConfigError
-from learec.evaluation.baselines import left_out
+from learec.evaluation.baselines import has_texts, left_out
 from learec.evaluation.compare import Values
 from learec.evaluation.examples import examples
 from learec.evaluation.hybrid import Hybrid
@@ -77,7 +77,7 @@ def evaluate(
     settings = dict(request.config)
     seed = settings.pop("seed")
     config = EvaluationConfig(**settings)
-    absent = left_out(config, log.catalog.n_items, annotations is not None, bool((log.catalog.table["text"] != "").any()))
+    absent = left_out(config, log.catalog.n_items, annotations is not None, has_texts(log))
     for name in (name for pair in config.compare for name in pair if name in absent):
         raise ConfigError(f"evaluation.compare names {name!r}, which is left out: {absent[name]}; drop the pair or change that")
     with building(folder, request, {}) as partial:

@@ -38,11 +38,10 @@ class Hybrid:
         return self.agent.scores(histories, lengths) + self.rule.scores(histories, lengths)
 
 
-def evidence_of(config: EvaluationConfig, log: Log, item_vectors: Floats | None, tfidf: Floats | None) -> Rule:
+def rule_of(config: EvaluationConfig, knn: ItemKNN, item_vectors: Floats | None, tfidf: Floats | None) -> Rule:
     """Texts as the language model's item vectors, else as TF-IDF, else none; and item-kNN."""
-    nothing = np.zeros((log.catalog.n_items + 1, 0), dtype=np.float32)
+    nothing = np.zeros((knn.similarity.shape[0], 0), dtype=np.float32)
     vectors = next(some for some in (item_vectors, tfidf, nothing) if some is not None)
-    knn = ItemKNN.fit(log.training, log.catalog.n_items, config.knn_decay, config.knn_shrinkage)
     return Rule(ContentKNN(vectors, config.knn_decay), knn, config.text_weight)
 
 
@@ -66,9 +65,8 @@ def hybrid_of(agent: Scorer, rule: Rule, log: Log, *, mask_seen: bool, seed: int
             scores += np.float32(one.knn_weight) * counts
             yield scores
 
-    ranks = ranks_of_each(
-        each, len(tried), log.catalog.n_items + 1, log.sessions, targets, mask_seen=mask_seen, max_length=HISTORY
-    )
+    width = log.catalog.n_items + 1
+    ranks = ranks_of_each(each, len(tried), width, log.sessions, targets, mask_seen=mask_seen, max_length=HISTORY)
     means = ndcg(ranks, 10).mean(axis=1) if len(targets) else np.zeros(len(tried))
     best = int(means.argmax())
     return Hybrid(agent, tried[best], float(means[best]))

@@ -1,6 +1,6 @@
 """Ranks over the full catalog and the metrics computed from them. Ties are ranked pessimistically."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,10 +49,9 @@ def ranking(scorer: Scorer, sessions: Sessions, targets: Ints, *, mask_seen: boo
     An item scored NaN or -inf, and with mask_seen one of the history, is in no list.
     """
     found = Ranking(np.zeros(len(targets), dtype=np.int64), np.zeros((len(targets), k), dtype=np.int32))
-    for block in _blocks(_width(scorer, sessions, targets, max_length), sessions, targets, max_length):
-        steps = targets[block]
+    width = _width(scorer, sessions, targets, max_length)
+    for block, steps, seen in _blocks(width, sessions, targets, mask_seen, max_length):
         scores = scorer.scores(*sessions.histories(steps, max_length))
-        seen = _distinct(*sessions.seen(steps), scores.shape[1]) if mask_seen else (steps[:0], steps[:0])
         found.ranks[block] = _ranks_of(scores, sessions.items[steps].astype(np.int64), seen)
         if k:
             found.best[block] = _best_of(scores, seen, k)
@@ -74,9 +73,7 @@ def ranks_of_each(
     `score` gives the scores of each in turn, which may be one array that is written over.
     """
     found = np.zeros((n, len(targets)), dtype=np.int64)
-    for block in _blocks(width, sessions, targets, max_length):
-        steps = targets[block]
-        seen = _distinct(*sessions.seen(steps), width) if mask_seen else (steps[:0], steps[:0])
+    for block, steps, seen in _blocks(width, sessions, targets, mask_seen, max_length):
         items = sessions.items[steps].astype(np.int64)
         for number, scores in enumerate(score(*sessions.histories(steps, max_length))):
             found[number, block] = _ranks_of(scores, items, seen)
@@ -88,15 +85,19 @@ def _width(scorer: Scorer, sessions: Sessions, targets: Ints, max_length: int) -
     return scorer.scores(*sessions.histories(targets[:1], max_length)).shape[1] if len(targets) else 1
 
 
-def _blocks(width: int, sessions: Sessions, targets: Ints, max_length: int) -> list[Ints]:
-    """Places among the targets, block by block: histories of like length together, so that little is padded."""
+def _blocks(
+    width: int, sessions: Sessions, targets: Ints, mask_seen: bool, max_length: int
+) -> Iterator[tuple[Ints, Ints, tuple[Ints, Ints]]]:
+    """Places among the targets, their steps, and masked (rows, items); histories of like length together: little is padded."""
     if not len(targets):
-        return []
+        return
     # A target with a long history stands for many: blocks are bounded in targets and in items seen before them.
     most = min(max(SCORES // width, FEWEST), MOST)
     before = sessions.step_of[targets]
     order = np.argsort(np.minimum(before, max_length), kind="stable")
-    return batches_by_budget(np.maximum(before, BLOCK_SEEN // most), order, BLOCK_SEEN)
+    for block in batches_by_budget(np.maximum(before, BLOCK_SEEN // most), order, BLOCK_SEEN):
+        steps = targets[block]
+        yield block, steps, _distinct(*sessions.seen(steps), width) if mask_seen else (steps[:0], steps[:0])
 
 
 def _distinct(rows: Ints, items: Ints, width: int) -> tuple[Ints, Ints]:
