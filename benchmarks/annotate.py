@@ -133,10 +133,10 @@ def needed_flops(environment: Environment, sample: Sample) -> float:
     weights, settings = sum(linear.weight.numel() for linear in linears), environment.llm.settings
     windows = windows_of(sample.sessions, np.arange(sample.sessions.n_sessions), environment.config.history)
     proposed = candidates_of(windows, sample.actions)
-    sizes, flops = tree_sizes(windows, proposed), 0.0
+    sizes, flops = tree_sizes(windows, proposed, environment.widths), 0.0
     for rows in batches_by_budget(sizes, np.argsort(-sizes, kind="stable"), environment.config.token_budget):
         batch = windows.take(rows)
-        packed = pack(batch, proposed[rows, : batch.items.shape[1]], len(environment.prompt), ROW_SLOTS)
+        packed = pack(batch, proposed[rows, : batch.items.shape[1]], environment.widths, len(environment.prompt), ROW_SLOTS)
         used = (packed.items > 0).sum() + len(packed.items) * len(environment.prompt)
         flops += 2.0 * weights * used + 4.0 * settings.hidden_size * settings.num_hidden_layers * packed.mask.sum()
     return flops

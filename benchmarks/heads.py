@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from learec.config import EnvironmentConfig
 from learec.data.log import Log, load_log
@@ -26,7 +27,7 @@ from learec.environment.llm import LLM, load_llm
 from learec.environment.negatives import NegativeSampler
 from learec.environment.pairs import pair_batches
 from learec.environment.reward_model import RewardModel, reward_loss
-from learec.environment.state_model import StateModel, state_loss
+from learec.environment.state_model import StateModel
 from learec.environment.texts import Texts
 from learec.environment.whitening import whitened
 from learec.evaluation.evaluate import mean_metrics
@@ -63,7 +64,7 @@ class Normed(nn.LayerNorm):
 @torch.inference_mode()
 def read(environment: Environment, windows: Windows, sampler: NegativeSampler, seed: int) -> Hidden:
     columns = []
-    for batch in pair_batches(windows, sampler, 2048, seed, shuffle=False):
+    for batch in pair_batches(windows, sampler, environment.widths, 2048, seed, shuffle=False):
         hidden = environment.read(batch.windows, batch.negatives)
         at = torch.as_tensor(batch.paired)
         skip = environment.state_model.skip(batch.windows, environment.vectors)
@@ -99,7 +100,7 @@ def train_heads(training: Hidden, held_out: Hidden, vectors: Tensor, sampler: Ne
         logits, positive, negative = score(held_out)
         rank = (logits >= logits.gather(1, held_out.actions[:, None])).sum(1).numpy()
         return {
-            "state_loss": round(state_loss(logits, held_out.actions).item(), 4),
+            "state_loss": round(functional.cross_entropy(logits, held_out.actions).item(), 4),
             "reward_loss": round(
                 reward_loss(positive, negative[:, None], torch.ones(len(positive), 1, dtype=torch.bool)).item(), 4
             ),
@@ -112,7 +113,7 @@ def train_heads(training: Hidden, held_out: Hidden, vectors: Tensor, sampler: Ne
         for index in torch.randperm(len(training.actions)).split(BATCH):
             part = training.rows(index)
             logits, positive, negative = score(part)
-            loss = state_loss(logits, part.actions) + reward_loss(
+            loss = functional.cross_entropy(logits, part.actions) + reward_loss(
                 positive, negative[:, None], torch.ones(len(positive), 1, dtype=torch.bool)
             )
             optimizer.zero_grad()

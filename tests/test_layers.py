@@ -26,9 +26,10 @@ MAY_IMPORT = {
     "run": FOUNDATION | {"data"},
     "data": FOUNDATION,
     "models": set(),
-    "environment": FOUNDATION | {"data", "fit"},
+    "sampled_softmax": {"data"},
+    "environment": FOUNDATION | {"data", "fit", "sampled_softmax"},
     "annotations": FOUNDATION | {"data"},
-    "agents": FOUNDATION | {"data", "annotations", "models", "fit"},
+    "agents": FOUNDATION | {"data", "annotations", "models", "fit", "sampled_softmax"},
     "evaluation": FOUNDATION | {"data", "annotations"},
     "serving": FOUNDATION | {"data", "agents"},
 }

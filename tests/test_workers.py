@@ -17,7 +17,6 @@ from learec import fit
 from learec.agents import train as train_module
 from learec.agents.agent import Agent
 from learec.agents.batches import Batches
-from learec.agents.sampled import ItemSampler
 from learec.agents.train import Learner, share, train
 from learec.annotations.table import Annotations
 from learec.artifacts import SCRATCH, partial_folder
@@ -26,6 +25,7 @@ from learec.data.log import load_log
 from learec.errors import ConfigError, LearecError
 from learec.models import ENCODERS
 from learec.progress import Reporter
+from learec.sampled_softmax import ItemSampler
 from learec.workers import Workers, process_number
 
 SMALL = {"hidden_size": 16, "n_layers": 1, "batch_size": 16, "max_length": 10, "dropout": 0.0, "epochs": 4}

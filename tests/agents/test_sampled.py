@@ -9,11 +9,12 @@ import torch
 
 from learec.agents.agent import Agent, load_agent
 from learec.agents.batches import Batches
-from learec.agents.sampled import ItemSampler, RecentBest, SampledActor
+from learec.agents.sampled import RecentBest, SampledActor
 from learec.agents.train import Learner, train
 from learec.config import AgentConfig, AgentEntry
 from learec.data.log import Catalog
 from learec.fit import Plan, Task, step
+from learec.sampled_softmax import ItemSampler
 
 LARGE = {"hidden_size": 16, "n_layers": 1, "batch_size": 16, "max_length": 10, "full_softmax_items": 1, "n_sampled": 24}
 

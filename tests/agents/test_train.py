@@ -7,13 +7,13 @@ import torch
 from learec.agents import train as stage
 from learec.agents.agent import Agent, load_agent
 from learec.agents.batches import Batches
-from learec.agents.sampled import ItemSampler
 from learec.agents.train import Learner, train
 from learec.annotations.table import Annotations
 from learec.artifacts import SCRATCH, partial_folder
 from learec.config import AgentConfig, AgentEntry
 from learec.data.log import Sessions
 from learec.data.windows import newest
+from learec.sampled_softmax import ItemSampler
 
 SMALL = {"hidden_size": 16, "n_layers": 1, "batch_size": 16, "max_length": 10}
 

@@ -16,7 +16,7 @@ from learec.agents.full_softmax import FullActor
 from learec.agents.item_product import Scratch
 from learec.agents.items import computed_once
 from learec.agents.objectives import Choose, Losses, Outputs, Values, draw_negatives, objective_for
-from learec.agents.sampled import ItemSampler, RecentBest, SampledActor
+from learec.agents.sampled import RecentBest, SampledActor
 from learec.annotations.controls import random, replaced, shuffled
 from learec.annotations.table import Annotations
 from learec.artifacts import Request, request_for
@@ -25,6 +25,7 @@ from learec.data.log import Log
 from learec.errors import ConfigError
 from learec.fit import Plan, Task, fit
 from learec.progress import Reporter
+from learec.sampled_softmax import ItemSampler
 from learec.workers import Workers
 
 # An untrained agent ranks items of the history high, which a few dozen batches undo before they teach something better: where

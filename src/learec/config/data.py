@@ -1,8 +1,8 @@
 """What a recipe may say of the log: a simulated one, or files and how they are read, filtered and split."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from learec.config.records import Count, Positive, Record
 
@@ -29,6 +29,8 @@ class SimulateConfig(Record):
 
 class DataConfig(Record):
     """From files to a log: prepare. Filters work in the order of their fields here."""
+
+    came_later: ClassVar[frozenset[str]] = frozenset({"category_column", "validation_sessions"})
 
     format: Literal["table", "recbole", "movielens", "amazon", "lastfm", "retailrocket", "yoochoose"] = Field(
         "table", description="table: any CSV or Parquet; the others are known data sets as they are downloaded"
@@ -65,15 +67,12 @@ class DataConfig(Record):
     held_out: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         0.1, description="share of the events (global_time) or sessions (by_session) for validation, and as much for test"
     )
+    validation_sessions: Count | None = Field(
+        None, description="of leave_one_out: sessions, at random, that have a validation step; by default all that can"
+    )
     cold_items: Literal["keep", "drop"] = Field(
         "keep", description="held-out events with items that no training step has: ranked like all others, or left out"
     )
-
-    @model_serializer(mode="wrap")
-    def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without categories the log is the same as before there were any, and so is what was made from it."""
-        settings: dict[str, Any] = dump(self)
-        return {key: value for key, value in settings.items() if key != "category_column" or value is not None}
 
     @model_validator(mode="after")
     def _settings_have_their_column(self) -> "DataConfig":
@@ -81,6 +80,8 @@ class DataConfig(Record):
             raise ValueError(f"[data.columns] is for format table; format {self.format} knows its columns, drop the mapping")
         if self.split == "column" and self.columns.split is None and self.format == "table":
             raise ValueError('split = "column" needs the column\'s name as split in [data.columns]')
+        if self.validation_sessions is not None and self.split not in (None, "leave_one_out"):
+            raise ValueError(f'validation_sessions is for split "leave_one_out", and split is "{self.split}"; drop one of them')
         if self.columns.user == self.columns.item:
             raise ValueError(f"[data.columns] names {self.columns.user!r} as user and as item; they are two columns")
         if self.min_rating is not None and self.columns.rating is None and self.format == "table":

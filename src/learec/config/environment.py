@@ -1,6 +1,6 @@
 """What a recipe may say of the adapted language model."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,10 @@ from learec.config.records import Count, Positive, Record, Share
 
 class EnvironmentConfig(Record):
     """The adapted language model: adapt."""
+
+    came_later: ClassVar[frozenset[str]] = frozenset(
+        {"history_text_tokens", "soft_targets", "full_softmax_items", "n_sampled_items"}
+    )
 
     llm: str = Field("smollm2", description="smollm2, a local Hugging Face folder, or a hub id")
     revision: str | None = Field(
@@ -27,6 +31,10 @@ class EnvironmentConfig(Record):
         100_000, description="with more items, trained tokens come from a small network over the means, learnt on a sample"
     )
     token_sample: Annotated[int, Field(ge=100)] = Field(10_000, description="items whose tokens are trained then")
+    history_text_tokens: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="first tokens of its text that are read before an item's own, in histories and candidates; each costs a slot",
+    )
     whitened_size: Count = Field(256, description="principal directions kept when item tokens are whitened")
     history: Annotated[int, Field(ge=2)] = Field(50, description="a state sees this many items at most, half at least")
     users: Share = Field(0.2, description="share of the users that the environment is trained on")
@@ -43,6 +51,13 @@ class EnvironmentConfig(Record):
     reward_loss: Literal["pairwise", "listwise"] = Field(
         "pairwise", description="the logged action against each sampled one, or among all of them"
     )
+    soft_targets: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of the state loss that is towards what item-kNN says of the history, instead of the next action"
+    )
+    full_softmax_items: Count = Field(
+        100_000, description="with more items, the state loss is against a sample of them, drawn for each batch"
+    )
+    n_sampled_items: Count = Field(4096, description="items drawn then")
     reward_weight: Positive = Field(1.0, description="reward loss beside the state loss")
     decay: Share = Field(0.8, description="weight of an item in the skip connection falls by this per step of age")
     epochs: Count = 4

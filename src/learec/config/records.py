@@ -1,9 +1,9 @@
 """What all records of a recipe are made of: the frozen base, kinds of values, and words for what is wrong with one."""
 
 import difflib
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -15,6 +15,16 @@ class Record(BaseModel):
     """A frozen record that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Fields that were added when artifacts had been made without them. At its default such a field asks for what was made
+    # before there was one, so it is left out of the request and makes nothing anew.
+    came_later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        settings: dict[str, Any] = dump(self)
+        fields = type(self).model_fields
+        same = {key for key in self.came_later & settings.keys() if getattr(self, key) == fields[key].default}
+        return {key: value for key, value in settings.items() if key not in same}
 
 
 def first_message(error: ValidationError) -> str:

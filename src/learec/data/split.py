@@ -23,7 +23,7 @@ def split_steps(
     """Part of every step, and the points in time where global_time cuts."""
     split, chosen = derived_seed("split", seed), chosen_split(config, clock)
     if chosen == "leave_one_out":
-        return leave_one_out(offsets), []
+        return leave_one_out(offsets, split, config.validation_sessions), []
     if chosen == "by_session":
         return by_session(offsets, split, config.held_out), []
     if chosen == "global_time":
@@ -55,17 +55,21 @@ def steps_by_part(parts: Ints, n_sessions: int, config: DataConfig, name: str) -
     return counts
 
 
-def leave_one_out(offsets: Ints) -> Ints:
+def leave_one_out(offsets: Ints, seed: int = 0, validation_sessions: int | None = None) -> Ints:
     """The last step of every session is for test, the one before for validation, the rest for training: (E,) uint8.
 
-    A session of fewer than three steps would leave no history to learn from and is for training only. The split
-    leaks time: a session's training steps may be later than another's test step.
+    With `validation_sessions` only so many sessions, drawn by the seed, have a validation step, and the others' are for training:
+    choosing needs a few thousand steps, and the newest steps of everybody are worth learning from. Sessions that join later
+    do not change the draw among the earlier ones' numbers. A session of fewer than three steps would leave no history to learn
+    from and is for training only. The split leaks time: a session's training steps may be later than another's test step.
     """
-    lengths = np.diff(offsets)
+    held_out = np.flatnonzero(np.diff(offsets) >= 3)
     parts = np.full(int(offsets[-1]), Part.TRAIN, dtype=np.uint8)
-    last = offsets[1:][lengths >= 3] - 1
-    parts[last] = Part.TEST
-    parts[last - 1] = Part.VALIDATION
+    parts[offsets[1:][held_out] - 1] = Part.TEST
+    if validation_sessions is not None and validation_sessions < len(held_out):
+        draws = np.random.default_rng(seed).random(len(offsets) - 1)[held_out]
+        held_out = held_out[np.argsort(draws, kind="stable")[:validation_sessions]]
+    parts[offsets[1:][held_out] - 2] = Part.VALIDATION
     return parts
 
 

@@ -23,14 +23,16 @@ from learec.environment.llm import described, load_llm
 from learec.environment.negatives import NegativeSampler, Neighbours
 from learec.environment.pairs import PairBatch, pair_batches
 from learec.environment.reward_model import LOSSES
-from learec.environment.state_model import state_loss
+from learec.environment.state_loss import StateLoss, Teacher
 from learec.environment.weights import llm_identity
 from learec.errors import DataError
 from learec.fit import Plan, Task, fit
 from learec.progress import Reporter
+from learec.sampled_softmax import ItemSampler
 from learec.workers import Workers
 
 EXAMINED_STEPS = 2000  # of held-out users, about: a share of them is known to .011 then, and takes seconds
+LOGIT_ROWS = 256  # states ranked at once
 Measure = Callable[[Ints], dict[str, float]]  # ranks of the logged items -> named metrics
 
 
@@ -64,7 +66,8 @@ def adapt(
     with building(folder, request, notes) as partial:
         items = make_item_tokens(llm, log, config, seed, partial, reporter)
         items.save(partial)
-        environment = Environment(llm, config, items.tokens, torch.from_numpy(items.vectors).to(workers.device))
+        vectors = torch.from_numpy(items.vectors).to(workers.device)
+        environment = Environment(llm, config, items.tokens, vectors, items.words)
         task, plan = _task(environment, split, log, seed, measure)
         description = "environment epochs, at most"
         with workers.logging("environment", request.config) as told:
@@ -107,22 +110,36 @@ def _task(environment: Environment, split: Users, log: Log, seed: int, measure: 
     if config.negatives == "neighbours":
         neighbours = Neighbours.of(log.training, environment.item_vectors, config.decay, config.history)
     sampler = NegativeSampler(log.training, log.catalog.n_items, config, neighbours)
-    calibrate(
-        environment, pair_batches(split.training, sampler, config.token_budget, derived_seed("calibrate", seed), shuffle=True)
-    )
+    state_loss = _state_loss(environment, split, log, sampler, seed)
+    widths, seeds = environment.widths, derived_seed("calibrate", seed)
+    calibrate(environment, pair_batches(split.training, sampler, widths, config.token_budget, seeds, shuffle=True), state_loss)
 
     def batches(epoch: int) -> list[PairBatch]:
         seeds = derived_seed("environment", seed, epoch)
-        return pair_batches(split.training, sampler, config.batch_tokens, seeds, shuffle=True)
+        return pair_batches(split.training, sampler, widths, config.batch_tokens, seeds, shuffle=True)
 
-    held_out = pair_batches(split.held_out, sampler, config.token_budget, derived_seed("held out", seed), shuffle=False)
+    seeds = derived_seed("held out", seed)
+    held_out = pair_batches(split.held_out, sampler, widths, config.token_budget, seeds, shuffle=False)
 
     def losses(batch: PairBatch) -> dict[str, Tensor]:
         environment.train()
-        return _losses(environment, batch)
+        return _losses(environment, batch, state_loss)
 
-    task = Task(learner, (optimizer,), batches, losses, lambda: _validate(environment, held_out, measure))
+    task = Task(learner, (optimizer,), batches, losses, lambda: _validate(environment, held_out, state_loss, measure))
     return task, Plan(config.epochs, config.patience, derived_seed("environment", seed))
+
+
+def _state_loss(environment: Environment, split: Users, log: Log, sampler: NegativeSampler, seed: int) -> StateLoss:
+    """Over all items or a sample of them; soft targets are of all users' steps but those of the held-out ones."""
+    config, n_items = environment.config, log.catalog.n_items
+    items = teacher = None
+    if n_items > config.full_softmax_items:
+        items = ItemSampler(log.training.items, config.n_sampled_items, environment.vectors.device)
+    if config.soft_targets:
+        held_out = np.unique(log.training.session_of[split.held_out.steps[split.held_out.scored]])
+        taught = np.setdiff1d(np.arange(log.training.n_sessions), held_out)
+        teacher = Teacher.of(log.training, taught, n_items, config, seed)
+    return StateLoss(environment, sampler, items, teacher)
 
 
 def _parameter_groups(learner: dict[str, Tensor], config: EnvironmentConfig) -> list[dict[str, Any]]:
@@ -141,7 +158,7 @@ def _parameter_groups(learner: dict[str, Tensor], config: EnvironmentConfig) -> 
 
 @dataclass(frozen=True)
 class _Scored:
-    logits: Tensor  # (M, N + 1) of the steps with a history
+    states: Tensor  # (M, W) of the steps with a history
     actions: Tensor  # (M,)
     positive: Tensor  # (P,) rewards of logged items in the steps that have a negative
     negative: Tensor  # (P, n_negatives)
@@ -153,9 +170,7 @@ def _score(environment: Environment, batch: PairBatch) -> _Scored:
     device = answers.rewards.device
     asked, paired = (torch.as_tensor(where, device=device) for where in (batch.asked, batch.paired))
     return _Scored(
-        environment.state_model.logits(
-            answers.states[asked], environment.vectors, batch.log_popularity.to(device), batch.impossible.to(device)
-        ),
+        answers.states[asked],
         torch.as_tensor(batch.windows.items, device=device)[asked],
         answers.rewards[paired],
         answers.candidate_rewards[paired],
@@ -163,10 +178,10 @@ def _score(environment: Environment, batch: PairBatch) -> _Scored:
     )
 
 
-def _losses(environment: Environment, batch: PairBatch) -> dict[str, Tensor]:
+def _losses(environment: Environment, batch: PairBatch, state_loss: StateLoss) -> dict[str, Tensor]:
     """State loss and weighted reward loss of a batch."""
-    scored = _score(environment, batch)
-    named = {"state": state_loss(scored.logits, scored.actions)}
+    scored, steps = _score(environment, batch), batch.windows.steps[batch.asked]
+    named = {"state": state_loss(scored.states, scored.actions, steps, state_loss.draw())}
     if len(scored.positive):
         loss = LOSSES[environment.config.reward_loss](scored.positive, scored.negative, scored.present)
         named["reward"] = environment.config.reward_weight * loss
@@ -174,18 +189,16 @@ def _losses(environment: Environment, batch: PairBatch) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def _validate(environment: Environment, batches: list[PairBatch], measure: Measure) -> dict[str, float]:
-    """On held-out users: the sum of both losses, negated (it chooses the epoch), the parts, and what they mean."""
+def _validate(environment: Environment, batches: list[PairBatch], state_loss: StateLoss, measure: Measure) -> dict[str, float]:
+    """On held-out users, over the full catalog: both losses' sum, negated (it chooses the epoch), its parts, what they mean."""
     environment.eval()
     scored = [_score(environment, batch) for batch in batches]
-    state = torch.cat([torch.nn.functional.cross_entropy(s.logits, s.actions, reduction="none") for s in scored]).mean().item()
+    state, ranks = _ranked(state_loss, torch.cat([s.states for s in scored]), torch.cat([s.actions for s in scored]))
     positive, negative, present = (torch.cat([getattr(s, name) for s in scored]) for name in ("positive", "negative", "present"))
     gap = (positive[:, None] - negative)[present]
     if not len(gap):
         raise DataError("held-out users have taken every item that was drawn as a negative; raise n_negatives in [environment]")
     reward = LOSSES[environment.config.reward_loss](positive, negative, present).item()
-    own = [(s.logits.gather(1, s.actions[:, None]), s.logits) for s in scored]
-    ranks = torch.cat([(logits >= mine).sum(1) for mine, logits in own]).cpu().numpy()
     return {
         "score": -(state + environment.config.reward_weight * reward),
         "state loss": state,
@@ -193,3 +206,13 @@ def _validate(environment: Environment, batches: list[PairBatch], measure: Measu
         "pairwise accuracy": (gap > 0).float().mean().item(),
         **measure(ranks),
     }
+
+
+def _ranked(state_loss: StateLoss, states: Tensor, actions: Tensor) -> tuple[float, Ints]:
+    """The mean loss of states (M, W) against the next actions (M,), and the actions' ranks."""
+    losses, ranks = [], []
+    for some, own in zip(torch.split(states, LOGIT_ROWS), torch.split(actions, LOGIT_ROWS), strict=True):
+        logits = state_loss.logits(some)
+        losses.append(torch.nn.functional.cross_entropy(logits, own, reduction="none"))
+        ranks.append((logits >= logits.gather(1, own[:, None])).sum(1))
+    return torch.cat(losses).mean().item(), torch.cat(ranks).cpu().numpy()

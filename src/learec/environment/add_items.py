@@ -29,7 +29,7 @@ from learec.data.tables import column_names, missing_column, scan
 from learec.environment.adapt import environment_request
 from learec.environment.environment import MAKE_WITH
 from learec.environment.item_space import load_item_space
-from learec.environment.item_tokens import TOKENS, VECTORS, new_item_tokens
+from learec.environment.item_tokens import TOKENS, VECTORS, WORDS, new_item_tokens
 from learec.environment.llm import load_llm
 from learec.environment.token_training import TokenTraining
 from learec.errors import ArtifactError, DataError
@@ -93,12 +93,12 @@ def add_items(
     request = replace(manifest.request, parents={**manifest.request.parents, "log": log.digest})
     with building(folder, request, notes) as partial:
         _clear(partial)
-        for name in manifest.files.keys() - {TOKENS, VECTORS}:
+        for name in manifest.files.keys() - {TOKENS, VECTORS, WORDS}:
             shutil.copyfile(folder / name, partial / name)
         training = TokenTraining(llm, config, seed, partial, reporter)
         cold = np.isin(np.arange(n_before + 1, log.catalog.n_items + 1), log.cold_items)
         found = new_item_tokens(training, log.catalog.table["text"][n_before:].to_list(), space, n_before, cold)
-        for name, rows in zip((TOKENS, VECTORS), found, strict=True):
+        for name, rows in found.items():
             np.save(partial / name, np.concatenate([load_array(folder / name), rows]), allow_pickle=False)
     return added
 

@@ -6,12 +6,12 @@ from torch import Tensor
 from learec.environment.environment import Environment
 from learec.environment.pairs import PairBatch
 from learec.environment.reward_model import reward_loss
-from learec.environment.state_model import state_loss
+from learec.environment.state_loss import StateLoss
 
 CALIBRATED_STEPS = 2000
 
 
-def calibrate(environment: Environment, batches: list[PairBatch]) -> None:
+def calibrate(environment: Environment, batches: list[PairBatch], state_loss: StateLoss) -> None:
     """Measure the hidden vectors' scale, and fit temperature, popularity weight and reward scale to the skip connection.
 
     The heads are zero here, so epoch 0 is the content rule at its best, and what the epochs gain over it is the
@@ -24,14 +24,14 @@ def calibrate(environment: Environment, batches: list[PairBatch]) -> None:
     reward_model.standardise.measure(trunk)
     similarity = (states * environment.vectors[actions]).sum(-1)
     of_negatives = torch.einsum("md,mkd->mk", states, environment.vectors[negatives])
-    log_popularity, impossible = batches[0].log_popularity.to(states.device), batches[0].impossible.to(states.device)
+    drawn = state_loss.draw()  # one sample for all iterations, if a sample it is: a line search needs a fixed function
     scalars = [state_model.log_temperature, state_model.popularity_weight, reward_model.scale]
     optimizer = torch.optim.LBFGS(scalars, max_iter=25, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        logits, scale = state_model.logits(states, environment.vectors, log_popularity, impossible), reward_model.scale
-        loss = state_loss(logits, actions) + reward_loss(scale * similarity, scale * of_negatives, present)
+        scale = reward_model.scale
+        loss = state_loss(states, actions, drawn=drawn) + reward_loss(scale * similarity, scale * of_negatives, present)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

@@ -13,6 +13,7 @@ from learec.config import EnvironmentConfig
 from learec.data.log import Floats, Ints, Sessions
 from learec.data.windows import Windows, batches_by_budget, windows_of
 from learec.environment.adapters import with_saved_adapters
+from learec.environment.item_tokens import TOKENS, VECTORS, WORDS
 from learec.environment.llm import LLM, load_llm
 from learec.environment.packing import Packed, pack, tree_sizes
 from learec.environment.reward_model import RewardModel
@@ -45,13 +46,21 @@ class Read:
 class Environment(nn.Module):
     """Item tokens, language model, state model and reward model together."""
 
-    def __init__(self, llm: LLM, config: EnvironmentConfig, item_tokens: Tensor, item_vectors: Tensor) -> None:
-        """item_tokens (N + 1, D) are what the language model reads; item_vectors (N + 1, W) what states live among."""
+    def __init__(
+        self, llm: LLM, config: EnvironmentConfig, item_tokens: Tensor, item_vectors: Tensor, words: Ints | None = None
+    ) -> None:
+        """item_tokens (N + 1, D) are what the language model reads; item_vectors (N + 1, W) what states live among.
+
+        words (N + 1, n): ids of vocabulary tokens that it reads before an item's own, -1 where there are no more; None: none.
+        """
         super().__init__()
         self.llm, self.config = llm, config
         self.decoder = llm.decoder
         self.item_tokens = nn.Buffer(item_tokens, persistent=False)
         self.vectors = nn.Buffer(item_vectors, persistent=False)
+        self.words = np.full((len(item_tokens), 0), -1) if words is None else words
+        self.widths = 1 + (self.words >= 0).sum(axis=1)  # (N + 1,) slots of an item in a tree
+        self.widths[0] = 0
         prompt = torch.tensor(llm.prompt_ids(config.prompt), dtype=torch.long, device=item_tokens.device)
         self.prompt = nn.Buffer(llm.embed(prompt), persistent=False)  # (P, D)
         self.state_model = StateModel(item_tokens.shape[1], item_vectors.shape[1], config.decay).to(item_tokens.device)
@@ -76,7 +85,7 @@ class Environment(nn.Module):
 
     def read(self, windows: Windows, candidates: Ints) -> Read:
         """The language model's hidden vectors for windows and their candidates, from one packed pass."""
-        packed = pack(windows, candidates, len(self.prompt), ROW_SLOTS)
+        packed = pack(windows, candidates, self.widths, len(self.prompt), ROW_SLOTS)
         hidden = self.hidden(packed)
         before, trunk, leaves = (
             torch.as_tensor(slots, device=hidden.device) for slots in (packed.before, packed.trunk, packed.leaves)
@@ -87,6 +96,10 @@ class Environment(nn.Module):
         """Hidden vectors of all slots, (R * T, D), float32."""
         inputs = self.item_tokens[torch.as_tensor(packed.items, device=self.item_tokens.device)].to(self.prompt.dtype)
         inputs[:, : len(self.prompt)] = self.prompt
+        if (is_word := packed.to_token > 0).any():
+            items = packed.items[is_word]
+            ids = torch.as_tensor(self.words[items, self.widths[items] - 1 - packed.to_token[is_word]], device=inputs.device)
+            inputs[torch.as_tensor(is_word, device=inputs.device)] = self.llm.embed(ids)
         mask, positions = (torch.as_tensor(array, device=inputs.device) for array in (packed.mask, packed.positions))
         return self.llm.reader.read(self.decoder, inputs, mask, positions).float().flatten(0, 1)
 
@@ -103,7 +116,7 @@ class Environment(nn.Module):
         candidate_rewards = np.zeros((n_steps, n_candidates), dtype=np.float32)
         windows = windows_of(sessions, np.flatnonzero(sessions.lengths), self.config.history)
         proposed = candidates_of(windows, candidates)
-        sizes = tree_sizes(windows, proposed)
+        sizes = tree_sizes(windows, proposed, self.widths)
         # Trees of like size share a batch, so that the last rows of a batch are as full as the first.
         for rows in batches_by_budget(sizes, np.argsort(-sizes, kind="stable"), self.config.token_budget):
             batch = windows.take(rows)
@@ -131,10 +144,9 @@ def load_environment(folder: Path, device: str) -> Environment:
     if llm_identity(config.llm, config.revision) != manifest.request.parents["language model"]:
         raise ArtifactError(f"{folder}: was made with another version of {config.llm}; make it again with `{MAKE_WITH}`")
     llm = load_llm(config, device)
-    arrays = [
-        torch.from_numpy(np.array(load_array(folder / f"{name}.npy"))).to(device) for name in ("item_tokens", "item_vectors")
-    ]
-    environment = Environment(llm, config, *arrays)
+    tokens, vectors = (torch.from_numpy(np.array(load_array(folder / name))).to(device) for name in (TOKENS, VECTORS))
+    words = np.array(load_array(folder / WORDS)) if config.history_text_tokens else None
+    environment = Environment(llm, config, tokens, vectors, words)
     environment.state_model.load_state_dict(load_file(folder / "state_model.safetensors"))
     environment.reward_model.load_state_dict(load_file(folder / "reward_model.safetensors"))
     environment.decoder = with_saved_adapters(environment.decoder, folder)

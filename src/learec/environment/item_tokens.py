@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from learec.config import EnvironmentConfig, derived_seed
-from learec.data.log import Bools, Floats, Log
+from learec.data.log import Bools, Floats, Ints, Log
 from learec.environment.item_space import ItemSpace, TokenSpace
 from learec.environment.llm import LLM
 from learec.environment.texts import Texts, TokenIds, texts_of
@@ -19,6 +21,7 @@ from learec.environment.whitening import Whitening
 from learec.progress import Reporter
 
 TOKENS, VECTORS = "item_tokens.npy", "item_vectors.npy"
+WORDS = "item_words.npy"  # only where histories are read with words of the items' texts
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,15 @@ class ItemTokens:
     vectors: Floats  # (N + 1, W)
     texts: Texts
     space: ItemSpace
+    words: Ints | None  # (N + 1, n) ids of the text tokens that are read before an item's own, -1 where there are no more
 
     def save(self, folder: Path) -> None:
         """Write them into an environment's folder."""
         np.save(folder / TOKENS, self.tokens.cpu().numpy(), allow_pickle=False)
         np.save(folder / VECTORS, self.vectors, allow_pickle=False)
         self.space.save(folder)
+        if self.words is not None:
+            np.save(folder / WORDS, self.words, allow_pickle=False)
 
 
 def make_item_tokens(llm: LLM, log: Log, config: EnvironmentConfig, seed: int, folder: Path, reporter: Reporter) -> ItemTokens:
@@ -57,13 +63,23 @@ def make_item_tokens(llm: LLM, log: Log, config: EnvironmentConfig, seed: int, f
             _train(training, tokens, [[], *ids], rows, space, name)
     whitening = Whitening.fit(tokens.cpu().numpy(), texts, config.whitened_size)
     found = ItemSpace(space, network, whitening)
-    return ItemTokens(tokens, found.vectors(tokens, texts.present), texts, found)
+    return ItemTokens(tokens, found.vectors(tokens, texts.present), texts, found, words_of([[], *ids], config))
+
+
+def words_of(ids: TokenIds, config: EnvironmentConfig) -> Ints | None:
+    """The first tokens of each text that the recipe has histories read with, (n, history_text_tokens); None for none."""
+    if not config.history_text_tokens:
+        return None
+    words = np.full((len(ids), config.history_text_tokens), -1, dtype=np.int32)
+    for row, text in zip(words, ids, strict=True):
+        row[: len(text)] = text[: len(row)]
+    return words
 
 
 def new_item_tokens(
     training: TokenTraining, texts: list[str], space: ItemSpace, n_before: int, cold: Bools
-) -> tuple[Floats, Floats]:
-    """Tokens (n, D) and vectors (n, W) of items that join the n_before others, made in the way and the space of those.
+) -> dict[str, npt.NDArray[Any]]:
+    """By file: tokens (n, D), vectors (n, W) and words of items that join the n_before others, made as those were.
 
     Those of cold items (n,) are trained by themselves: what the others become does not depend on them.
     """
@@ -78,7 +94,9 @@ def new_item_tokens(
         tokens = tokens.to(llm.causal.device)
         for name, rows in (("added-item", present & ~cold), ("added-cold-item", present & cold)):
             _train(training, tokens, ids, rows, space.tokens, name)
-    return tokens.cpu().numpy(), space.vectors(tokens, present)
+    words = words_of(ids, config)
+    found = {TOKENS: tokens.cpu().numpy(), VECTORS: space.vectors(tokens, present)}
+    return found if words is None else {**found, WORDS: words}
 
 
 def pooled(ids: Sequence[list[int]], embeddings: Tensor) -> Tensor:

@@ -123,11 +123,13 @@ def _told(where: str) -> Iterator[None]:
 def check_positions(llm: LLM, config: EnvironmentConfig) -> None:
     """Raise ConfigError if the model has fewer positions than the settings need."""
     limit = getattr(llm.settings, "max_position_embeddings", None)
-    depth, family = len(llm.prompt_ids(config.prompt)) + config.history, llm.settings.model_type
+    family = llm.settings.model_type
+    depth = len(llm.prompt_ids(config.prompt)) + config.history * (1 + config.history_text_tokens)
     if limit is not None and depth > limit:
+        words = f" and history_text_tokens = {config.history_text_tokens}" if config.history_text_tokens else ""
         raise ConfigError(
-            f"environment.history = {config.history}: with the prompt that takes {depth} positions, and {family} has {limit}; "
-            "lower it"
+            f"environment.history = {config.history}{words}: with the prompt that takes {depth} positions, and {family} has "
+            f"{limit}; lower {'one of them' if words else 'it'}"
         )
     if limit is not None and config.item_tokens == "trained" and config.max_text_tokens >= limit:
         raise ConfigError(

@@ -10,6 +10,9 @@ candidate action hangs as a leaf from the prefix of its step:
 A mask lets each slot see the prompt, its own session's earlier trunk, and itself; position ids count depth, not place
 in the row. The hidden vector of every slot is then what one prompt per (history, action) would have given, at the
 cost of one token each instead of one prompt each. A logged action needs no leaf: its trunk slot is one.
+
+Where items are read with words of their text, an item is a run of slots, words first and its token last, where the answer lies; a
+leaf is then a run too, whose slots see those before them. `widths` says how many slots each item takes.
 """
 
 from dataclasses import dataclass
@@ -28,6 +31,7 @@ class Packed:
     """R rows of T slots, and where the answers for W windows of L steps with K candidates lie in them (flat R * T index)."""
 
     items: Ints  # (R, T) item number, 0 for prompt and empty slots
+    to_token: Ints  # (R, T) slots until the item's token: 0 is the token itself, others are words of its text
     positions: Ints  # (R, T) depth in the tree
     mask: Bools  # (R, T, T) who sees whom
     trunk: Ints  # (W, L) slot of the step's own item; 0 where a window has ended
@@ -35,55 +39,86 @@ class Packed:
     leaves: Ints  # (W, L, K) slots of the candidates; 0 where there is none
 
 
-def tree_sizes(windows: Windows, candidates: Ints) -> Ints:
-    """Slots that each window takes with its candidates (W, L, K), without the prompt."""
-    return windows.lengths + (candidates > 0).sum(axis=(1, 2))
+@dataclass
+class _Slots:
+    """What is known of each of R x T slots; filled run by run."""
+
+    session: Ints
+    depth: Ints
+    branch: Ints  # depth from which on the session's trunk is not above the slot
+    run: Ints  # which leaf, -1 of a trunk
+    items: Ints
+    to_token: Ints
+
+    @classmethod
+    def empty(cls, n_rows: int, width: int, prompt_length: int) -> "_Slots":
+        shape = (n_rows, width)
+        zeros = [np.zeros(shape, dtype=np.int64) for _ in range(4)]
+        slots = cls(np.full(shape, EMPTY), zeros[0], zeros[1], np.full(shape, -1), zeros[2], zeros[3])
+        slots.session[:, :prompt_length] = PROMPT
+        slots.depth[:, :prompt_length] = slots.branch[:, :prompt_length] = np.arange(prompt_length)
+        return slots
+
+    def fill(self, last: Ints, widths: Ints, depth: Ints, session: Ints, items: Ints, leaf: bool) -> None:
+        """Runs of `widths` slots that end at the flat slots `last` and start at `depth`, all (M,)."""
+        within = np.arange(widths.sum()) - np.repeat(np.cumsum(widths) - widths, widths)
+        to_token = np.repeat(widths - 1, widths) - within
+        slots, start = np.repeat(last, widths) - to_token, np.repeat(depth, widths)
+        self.session.flat[slots] = np.repeat(session, widths)
+        self.depth.flat[slots] = start + within
+        self.branch.flat[slots] = start if leaf else start + within
+        self.run.flat[slots] = np.repeat(last, widths) if leaf else -1
+        self.items.flat[slots] = np.repeat(items, widths)
+        self.to_token.flat[slots] = to_token
+
+    def mask(self) -> Bools:
+        """(R, T, T): a slot sees itself, the prompt, its session's earlier trunk, and what is before it in its run."""
+        query, key = self.session[:, :, None], self.session[:, None, :]
+        is_leaf, depth = self.run >= 0, self.depth[:, None, :]
+        above = depth < self.branch[:, :, None]
+        seen: npt.NDArray[np.bool_] = (key == PROMPT) & (query != EMPTY) & above
+        seen |= (key == query) & ~is_leaf[:, None, :] & above
+        if self.to_token.any():
+            own = is_leaf[:, :, None] & (self.run[:, :, None] == self.run[:, None, :])
+            seen |= own & (depth < self.depth[:, :, None])
+        seen |= np.eye(self.session.shape[1], dtype=bool)
+        return seen
 
 
-def pack(windows: Windows, candidates: Ints, prompt_length: int, row_slots: int) -> Packed:
-    """Lay windows and their candidates (W, L, K), 0 for none, into rows of at least `row_slots` slots."""
-    sizes = tree_sizes(windows, candidates)
+def tree_sizes(windows: Windows, candidates: Ints, widths: Ints) -> Ints:
+    """Slots that each window takes with its candidates (W, L, K), without the prompt; widths (N + 1,), 0 for padding."""
+    sizes: Ints = widths[windows.items].sum(axis=1) + widths[candidates].sum(axis=(1, 2))
+    return sizes
+
+
+def pack(windows: Windows, candidates: Ints, widths: Ints, prompt_length: int, row_slots: int) -> Packed:
+    """Lay windows and their candidates (W, L, K), 0 for none, into rows of at least `row_slots` slots.
+
+    widths (N + 1,): slots of each item, 0 for padding.
+    """
+    sizes = tree_sizes(windows, candidates, widths)
     width = prompt_length + max(int(sizes.max(initial=1)), row_slots - prompt_length)
     row_of, column_of, n_rows = _first_fit(sizes, width - prompt_length)
     width = prompt_length + int((column_of + sizes).max(initial=1))
-    session = np.full((n_rows, width), EMPTY)
-    depth = np.zeros((n_rows, width), dtype=np.int64)
-    is_leaf = np.zeros((n_rows, width), dtype=bool)
-    items = np.zeros((n_rows, width), dtype=np.int64)
-    session[:, :prompt_length] = PROMPT
-    depth[:, :prompt_length] = np.arange(prompt_length)
+    slots = _Slots.empty(n_rows, width, prompt_length)
 
-    real = windows.steps >= 0
-    n_windows, n_steps, _ = candidates.shape
+    real, has_leaf = windows.steps >= 0, candidates > 0
+    n_windows = len(candidates)
     root = row_of * width + prompt_length + column_of  # flat index of a window's first slot
-    step = np.broadcast_to(np.arange(n_steps), (n_windows, n_steps))
-    trunk = np.where(real, root[:, None] + step, 0)
-    before = np.where(step > 0, root[:, None] + step - 1, (row_of * width + prompt_length - 1)[:, None])
-    has_leaf = candidates > 0
-    order = np.cumsum(has_leaf.reshape(n_windows, -1), axis=1).reshape(has_leaf.shape) - 1
-    leaves = np.where(has_leaf, (root + windows.lengths)[:, None, None] + order, 0)
+    taken, of_leaves = widths[windows.items], widths[candidates]
+    ends = np.cumsum(taken, axis=1)
+    starts = ends - taken  # of each step's run, from the window's first slot on
+    trunk = np.where(real, root[:, None] + ends - 1, 0)
+    before = np.where(starts > 0, root[:, None] + starts - 1, (row_of * width + prompt_length - 1)[:, None])
+    leaf_ends = np.cumsum(of_leaves.reshape(n_windows, -1), axis=1).reshape(of_leaves.shape)
+    leaves = np.where(has_leaf, (root + taken.sum(axis=1))[:, None, None] + leaf_ends - 1, 0)
 
-    window = np.broadcast_to(np.arange(n_windows)[:, None], (n_windows, n_steps))
+    window = np.broadcast_to(np.arange(n_windows)[:, None], real.shape)
+    slots.fill(trunk[real], taken[real], prompt_length + starts[real], window[real], windows.items[real], leaf=False)
     leaf_window, leaf_step, _ = np.nonzero(has_leaf)
-    for flat, of, at, what in (
-        (trunk[real], window[real], step[real], windows.items[real]),
-        (leaves[has_leaf], leaf_window, leaf_step, candidates[has_leaf]),
-    ):
-        session.flat[flat] = of
-        depth.flat[flat] = prompt_length + at
-        items.flat[flat] = what
-    is_leaf.flat[leaves[has_leaf]] = True
-    return Packed(items, depth, _tree_mask(session, depth, is_leaf), trunk, np.where(real, before, 0), leaves)
-
-
-def _tree_mask(session: Ints, depth: Ints, is_leaf: Bools) -> Bools:
-    """(R, T, T): a slot sees itself, the prompt above it, and the earlier trunk of its own session."""
-    query, key = session[:, :, None], session[:, None, :]
-    above = depth[:, None, :] < depth[:, :, None]
-    prompt = (key == PROMPT) & (query != EMPTY) & above
-    trunk = (key == query) & ~is_leaf[:, None, :] & above
-    mask: npt.NDArray[np.bool_] = prompt | trunk | np.eye(session.shape[1], dtype=bool)
-    return mask
+    depth = prompt_length + starts[leaf_window, leaf_step]
+    slots.fill(leaves[has_leaf], of_leaves[has_leaf], depth, leaf_window, candidates[has_leaf], leaf=True)
+    return Packed(slots.items, slots.to_token, slots.depth, slots.mask(), trunk, np.where(real, before, 0), leaves)
 
 
 def _first_fit(sizes: Ints, capacity: int) -> tuple[Ints, Ints, int]:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from learec.data.log import Bools, Ints
 from learec.data.windows import Windows, batches_by_budget
@@ -17,8 +16,6 @@ class PairBatch:
 
     windows: Windows
     negatives: Ints  # (W, L, n_negatives)
-    log_popularity: Tensor  # (N + 1,) of training events
-    impossible: Tensor  # (1 + cold items,) padding and the items that no training step has
 
     @property
     def asked(self) -> Bools:
@@ -32,13 +29,18 @@ class PairBatch:
         return paired
 
 
-def pair_batches(windows: Windows, sampler: NegativeSampler, budget: int, seed: int, *, shuffle: bool) -> list[PairBatch]:
-    """Batches of at most `budget` slots with freshly sampled negatives; without shuffle, trees of like size together."""
+def pair_batches(
+    windows: Windows, sampler: NegativeSampler, widths: Ints, budget: int, seed: int, *, shuffle: bool
+) -> list[PairBatch]:
+    """Batches of at most `budget` slots with freshly sampled negatives; without shuffle, trees of like size together.
+
+    widths (N + 1,): slots of each item.
+    """
     negatives = sampler.sample(windows, seed)
-    sizes = tree_sizes(windows, negatives)
+    sizes = tree_sizes(windows, negatives, widths)
     order = np.random.default_rng(seed).permutation(len(sizes)) if shuffle else np.argsort(-sizes, kind="stable")
     batches = []
     for rows in batches_by_budget(sizes, order, budget):
         batch = windows.take(rows)
-        batches.append(PairBatch(batch, negatives[rows, : batch.items.shape[1]], sampler.log_popularity, sampler.impossible))
+        batches.append(PairBatch(batch, negatives[rows, : batch.items.shape[1]]))
     return batches

@@ -1,4 +1,4 @@
-"""State model: from the language model's hidden vector and the history's item vectors to a state; and its loss."""
+"""State model: from the language model's hidden vector and the history's item vectors to a state."""
 
 import math
 
@@ -41,6 +41,12 @@ class StateModel(nn.Module):
         scores = states @ item_vectors.T / self.log_temperature.exp() + self.popularity_weight * log_popularity
         return scores.index_fill(-1, impossible, -torch.inf)
 
+    def logits_at(self, states: Tensor, item_vectors: Tensor, log_popularity: Tensor, items: Tensor) -> Tensor:
+        """The same of some items: (C,) for all states (M, W), which gives (M, C), or (M, K) for each, which gives (M, K)."""
+        vectors = item_vectors[items]
+        similarity = states @ vectors.T if items.dim() == 1 else torch.einsum("mw,mkw->mk", states, vectors)
+        return similarity / self.log_temperature.exp() + self.popularity_weight * log_popularity[items]
+
     def skip(self, windows: Windows, item_vectors: Tensor) -> Tensor:
         """Direction of what came before each step: unit(sum of decay ** age * vector), (W, L, state size)."""
         vectors = item_vectors[torch.as_tensor(windows.items, device=item_vectors.device)]
@@ -48,12 +54,3 @@ class StateModel(nn.Module):
         age = place[:, None] - 1 - place[None, :]
         weights = torch.where(age >= 0, self.decay ** age.clamp(min=0).float(), 0.0)
         return functional.normalize(torch.einsum("ij,wjd->wid", weights, vectors), dim=-1)
-
-
-def state_loss(logits: Tensor, actions: Tensor) -> Tensor:
-    """-log softmax(logits)[action], mean over steps; logits (M, N + 1) as StateModel.logits gives them, actions (M,).
-
-    Contrasts the state with the next action against every other item (LEA, section on the state model; the softmax
-    form is our reading).
-    """
-    return functional.cross_entropy(logits, actions)

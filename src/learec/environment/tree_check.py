@@ -66,7 +66,7 @@ def _packed(branches: Ints) -> Packed:
     windows = Windows(np.where(steps >= 0, 1, 0), steps, steps >= 0)
     candidates = np.zeros((2, LONG, len(branches)), dtype=np.int64)
     candidates[0, 1] = 1
-    return pack(windows, candidates, PROMPT, PROMPT + LONG + SHORT + len(branches))
+    return pack(windows, candidates, np.array([0, 1]), PROMPT, PROMPT + LONG + SHORT + len(branches))
 
 
 def _alone(decoder: nn.Module, vectors: Tensor) -> Tensor:

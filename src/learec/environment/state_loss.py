@@ -1,0 +1,113 @@
+"""State loss: contrasts the state with the next action, and by a setting with what others chose after such a history."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from learec.config import EnvironmentConfig, derived_seed
+from learec.data.log import Floats, Ints, Sessions
+from learec.data.neighbours import ItemKNN
+from learec.environment.environment import Environment
+from learec.environment.negatives import BLOCK, SHRINKAGE, NegativeSampler
+from learec.sampled_softmax import ItemSampler, sampled_log_probabilities
+
+FOLDS = 5
+BEST = 50  # items that a soft target spreads over
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Soft targets: item-kNN's best items after a history, as often as it scores them.
+
+    A session is taught by counts of other sessions only. Were its own next action among the counts, the teacher would know it.
+    """
+
+    training: Sessions
+    by_fold: tuple[ItemKNN, ...]
+    fold_of: Ints  # (sessions,) whose counts teach a session: those of all other folds
+    history: int
+
+    @classmethod
+    def of(cls, training: Sessions, taught: Ints, n_items: int, config: EnvironmentConfig, seed: int) -> "Teacher":
+        """From the sessions `taught`, of all training sessions."""
+        fold_of = np.random.default_rng(derived_seed("soft targets", seed)).permutation(training.n_sessions) % FOLDS
+        allowed = np.isin(training.session_of, taught)
+        kept = [training.select(allowed & (fold_of[training.session_of] != fold)) for fold in range(FOLDS)]
+        return cls(training, tuple(ItemKNN.fit(part, n_items, config.decay, SHRINKAGE) for part in kept), fold_of, config.history)
+
+    def targets(self, steps: Ints) -> tuple[Ints, Floats]:
+        """Items (M, BEST) and their weights, which sum to 1, or to 0 where nobody else chose an item of the history."""
+        width = self.by_fold[0].similarity.shape[0]
+        items = np.zeros((len(steps), min(BEST, width)), dtype=np.int64)
+        weights = np.zeros(items.shape, dtype=np.float32)
+        folds = self.fold_of[self.training.session_of[steps]]
+        for fold in np.unique(folds):
+            of_fold = np.flatnonzero(folds == fold)
+            for start in range(0, len(of_fold), max(BLOCK // width, 1)):
+                here = of_fold[start : start + max(BLOCK // width, 1)]
+                scores = self.by_fold[fold].scores(*self.training.histories(steps[here], self.history))
+                scores[self.training.seen(steps[here])] = 0
+                scores[:, 0] = 0
+                items[here] = np.argpartition(-scores, items.shape[1] - 1, axis=1)[:, : items.shape[1]]
+                weights[here] = np.take_along_axis(scores, items[here], axis=1)
+        return items, weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A sample of items that stands for the catalog."""
+
+    items: Tensor  # (C,)
+    log_expected: Tensor  # (C,)
+
+
+class StateLoss:
+    """-log softmax(logits)[action], mean over steps, with logits as StateModel.logits gives them.
+
+    Contrasts the state with the next action against every other item (LEA, section on the state model; the softmax form is our
+    reading), or above `full_softmax_items` against a sample. With `soft_targets` w it is (1 - w) of that and w of the
+    cross-entropy towards a teacher, which is ours and not LEA's; a step that the teacher knows nothing of keeps its action.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        negatives: NegativeSampler,
+        sampler: ItemSampler | None = None,
+        teacher: Teacher | None = None,
+    ) -> None:
+        """`sampler`: draws the items that stand for the catalog; None: all do. `teacher`: gives soft targets."""
+        device = environment.vectors.device
+        self.environment, self.sampler, self.teacher = environment, sampler, teacher
+        self.log_popularity, self.impossible = negatives.log_popularity.to(device), negatives.impossible.to(device)
+
+    def draw(self) -> Drawn | None:
+        """A fresh sample of items, if the loss is over one."""
+        return None if self.sampler is None else Drawn(*self.sampler.draw())
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Of the whole catalog, (M, N + 1)."""
+        return self.environment.state_model.logits(states, self.environment.vectors, self.log_popularity, self.impossible)
+
+    def __call__(self, states: Tensor, actions: Tensor, steps: Ints | None = None, drawn: Drawn | None = None) -> Tensor:
+        """States (M, W) and actions (M,). `steps` (M,) of the training sessions: for those the teacher is asked."""
+        asked = actions[:, None]
+        if self.teacher is None or steps is None:
+            return -self._log_probabilities(states, asked, drawn).mean()
+        items, weights = (torch.as_tensor(array, device=states.device) for array in self.teacher.targets(steps))
+        found = self._log_probabilities(states, torch.cat([asked, items], dim=1), drawn)
+        share = self.environment.config.soft_targets * (weights.sum(1) > 0)
+        # An item that the teacher does not know may be one that no state can have (-inf), and weighs nothing.
+        soft = torch.where(weights > 0, weights * found[:, 1:], 0.0).sum(1)
+        return -((1 - share) * found[:, 0] + share * soft).mean()
+
+    def _log_probabilities(self, states: Tensor, items: Tensor, drawn: Drawn | None) -> Tensor:
+        """Of items (M, K)."""
+        if drawn is None:
+            return self.logits(states).log_softmax(-1).gather(1, items)
+        model, vectors = self.environment.state_model, self.environment.vectors
+        own = model.logits_at(states, vectors, self.log_popularity, items)
+        corrected = model.logits_at(states, vectors, self.log_popularity, drawn.items) - drawn.log_expected
+        return sampled_log_probabilities(own, items, corrected, drawn.items)
