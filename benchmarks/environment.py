@@ -1,14 +1,17 @@
 """What an environment gives on users it never saw: its rewards, its state as a recommender, and its rewards over the rule's list.
 
-    python benchmarks/environment.py RUN_FOLDER [--users 2000] [--device cuda]        (a run with log/ and environment/)
+    python benchmarks/environment.py RUN_FOLDER [--users 2000] [--held-out] [--device cuda]   (a run with log/ and environment/)
 
 Users that neither taught nor stopped the environment, their training steps for the rewards (environment/examination.py) and their
-validation targets for the rest; the test part is not looked at. There item-kNN counts the whole training part, as agents read it.
-Ranking is full with seen items masked; re-ranking orders the rule's 50 best by rule + w * reward, with w chosen on
-one half of the users and measured on the other. Of a simulated log (a run with truth/) also the rank correlation with the true
-preference, over 50 unseen items drawn for every user after their last training step. Intervals are 95 % bootstrap
-intervals over users.
-Last line: JSON {"accuracy", "auc", "ndcg@10": {scorer: value}, "re_ranked": {"before", "after", "gain", "low", "high"}, "taste"}.
+validation targets for the rest; the test part is not looked at. With --held-out they are the users that adapt held out: its
+epoch was chosen on their training steps, of their validation targets it saw nothing, and they are the same whatever share of
+users it learnt from. Of an environment with soft targets no others are unseen. There item-kNN counts the whole training part, as
+agents read it. Ranking is full with seen items masked; "calibrated" adds popularity with the weight that was fitted to the skip
+connection alone, or to the state; re-ranking orders the rule's 50 best by rule + w * reward, with w chosen on one half of the
+users and measured on the other. Of a simulated log (a run with truth/) also the rank correlation with the true preference, over
+50 unseen items drawn for every user after their last training step. Intervals are 95 % bootstrap intervals over users.
+Last line: JSON {"accuracy", "auc", "ndcg@10", "hr@10": {scorer: value}, "gain": {"state" and "calibrated": that of the state
+over the skip connection, with "low", "high" and "share"}, "re_ranked": {"before", "after", "gain", "low", "high"}, "taste"}.
 """
 
 import argparse
@@ -20,26 +23,52 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import ConstantInputWarning, pearsonr, rankdata
 
-from learec.config import AnnotationsConfig
+from learec.config import AnnotationsConfig, derived_seed
 from learec.data.log import Floats, Ints, Log, Part, Sessions, load_log
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule
 from learec.environment.adapt import split_users
+from learec.environment.calibrate import calibrate
 from learec.environment.environment import Environment, load_environment
 from learec.environment.examination import NEGATIVES, SCORERS, examine
+from learec.environment.negatives import NegativeSampler
+from learec.environment.pairs import pair_batches
+from learec.environment.state_loss import StateLoss
 from learec.evaluation.compare import Bootstrap
 from learec.evaluation.listeners import load_listeners
-from learec.evaluation.metrics import ndcg
+from learec.evaluation.metrics import hit_rate, ndcg
 
 CANDIDATES, CUTOFF, BLOCK = 50, 10, 1024
+TEXT, STATE = "skip connection alone (text)", "state"
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0)
 
 
-def unseen_users(log: Log, environment: Environment, seed: int, n: int) -> Ints:
-    """Session numbers that are in neither part of adapt's split."""
+def unseen_users(log: Log, environment: Environment, seed: int, n: int, held_out: bool) -> Ints:
+    """Session numbers that are in neither part of adapt's split, or in its held-out part."""
     split = split_users(log.training, environment.config, seed)
+    if held_out:
+        steps = split.held_out.steps[split.held_out.steps >= 0]
+        return np.unique(log.training.session_of[steps])[:n]
     known = [part.steps[part.steps >= 0] for part in (split.training, split.held_out)]
     free = np.setdiff1d(np.flatnonzero(log.training.lengths >= 2), log.training.session_of[np.concatenate(known)])
+    if environment.config.soft_targets or not len(free):
+        raise SystemExit("the environment has learnt from all users but those held out; measure on these with --held-out")
     return np.sort(np.random.default_rng(0).permutation(free)[:n])
+
+
+def untrained(log: Log, environment: Environment, seed: int) -> tuple[float, float]:
+    """Temperature and popularity weight of the skip connection alone, fitted as adapt does before it trains."""
+    config, device = environment.config, environment.vectors.device
+    fresh = Environment(environment.llm, config, environment.item_tokens, environment.vectors, environment.words).to(device)
+    sampler = NegativeSampler(log.training, log.catalog.n_items, config)
+    windows, seeds = split_users(log.training, config, seed).training, derived_seed("calibrate", seed)
+    batches = pair_batches(windows, sampler, fresh.widths, config.token_budget, seeds, shuffle=True)
+    calibrate(fresh, batches, StateLoss(fresh, sampler))
+    return scalars(fresh)
+
+
+def scalars(environment: Environment) -> tuple[float, float]:
+    model = environment.state_model
+    return float(model.log_temperature.detach().exp()), float(model.popularity_weight.detach())
 
 
 def until_validation(log: Log, users: Ints) -> tuple[Sessions, Ints]:
@@ -57,27 +86,44 @@ def masked(scores: Floats, sessions: Sessions, steps: Ints, cold: Ints) -> Float
     return scores
 
 
-def told(name: str, values: Floats, bootstrap: Bootstrap) -> float:
+def told(name: str, values: Floats, bootstrap: Bootstrap, what: str = "NDCG@10") -> float:
     estimate = bootstrap.estimate(values)
-    print(f"  {name:34} NDCG@10 {estimate.mean:.4f} ({estimate.low:.4f} to {estimate.high:.4f})", flush=True)
+    print(f"  {name:34} {what} {estimate.mean:.4f} ({estimate.low:.4f} to {estimate.high:.4f})", flush=True)
     return round(estimate.mean, 4)
 
 
-def ranking(log: Log, environment: Environment, sessions: Sessions, targets: Ints) -> tuple[dict[str, Ints], tuple[Ints, Floats]]:
+def gained(new: Ints, old: Ints, bootstrap: Bootstrap) -> dict[str, float]:
+    """What one ranking has over another, in NDCG@10."""
+    estimate, before = bootstrap.estimate(ndcg(new, CUTOFF) - ndcg(old, CUTOFF)), ndcg(old, CUTOFF).mean()
+    found = {"gain": estimate.mean, "low": estimate.low, "high": estimate.high, "share": estimate.mean / max(before, 1e-12)}
+    return {name: round(float(value), 4) for name, value in found.items()}
+
+
+def ranking(
+    log: Log, environment: Environment, sessions: Sessions, targets: Ints, seed: int
+) -> tuple[dict[str, Ints], tuple[Ints, Floats]]:
     """Ranks by scorer, and the rule's best items with their scores."""
     config, n_items = AnnotationsConfig(), log.catalog.n_items
     content = ContentKNN(environment.item_vectors, environment.config.decay)
     knn = ItemKNN.fit(log.training, n_items, config.knn_decay, config.knn_shrinkage)
     rule = Rule(ContentKNN(environment.item_vectors, config.knn_decay), knn, config.text_weight)
     states, _, _ = environment.annotate(sessions, np.zeros((sessions.n_steps, 0), dtype=np.int64))
-    model = environment.state_model
-    temperature, weight = (float(value.detach()) for value in (model.log_temperature.exp(), model.popularity_weight))
-    log_popularity = weight * np.log(log.training_counts + 1.0)
-    with_popularity = "state, with its popularity weight"
+    log_popularity = np.log(log.training_counts + 1.0)
+
+    def text(steps: Ints) -> Floats:
+        return content.scores(*sessions.histories(steps, environment.config.history))
+
+    def state(steps: Ints) -> Floats:
+        return states[steps] @ environment.item_vectors.T
+
+    def calibrated(scorer: Callable[[Ints], Floats], temperature: float, weight: float) -> Callable[[Ints], Floats]:
+        return lambda steps: scorer(steps) / temperature + weight * log_popularity
+
     scorers: dict[str, Callable[[Ints], Floats]] = {
-        "skip connection alone (text)": lambda steps: content.scores(*sessions.histories(steps, environment.config.history)),
-        "state": lambda steps: states[steps] @ environment.item_vectors.T,
-        with_popularity: lambda steps: states[steps] @ environment.item_vectors.T / temperature + log_popularity,
+        TEXT: text,
+        STATE: state,
+        f"{TEXT}, calibrated": calibrated(text, *untrained(log, environment, seed)),
+        f"{STATE}, calibrated": calibrated(state, *scalars(environment)),
         "item-kNN": lambda steps: knn.scores(*sessions.histories(steps, environment.config.history)),
         "rule": lambda steps: rule.scores(*sessions.histories(steps, environment.config.history)),
     }
@@ -170,11 +216,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--users", type=int, default=2000)
+    parser.add_argument("--held-out", action="store_true", help="the users that adapt held out")
     parser.add_argument("--seed", type=int, default=0, help="the recipe's")
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
     log, environment = load_log(asked.run / "log"), load_environment(asked.run / "environment", asked.device)
-    users = unseen_users(log, environment, asked.seed, asked.users)
+    users = unseen_users(log, environment, asked.seed, asked.users, asked.held_out)
     examined = examine(environment, log, users, asked.seed)
     print(f"{len(users)} users, {examined['steps']} training steps; pairs {examined['pairs']}")
     for scorer in SCORERS:
@@ -184,15 +231,21 @@ def main() -> None:
     for one in examined["calibration"]:
         print(f"  said {one['said']:.3f} seen {one['seen']:.3f} ({one['pairs']} pairs)")
     sessions, targets = until_validation(log, users)
-    ranks, listed = ranking(log, environment, sessions, targets)
+    ranks, listed = ranking(log, environment, sessions, targets, asked.seed)
     print(f"{len(targets)} validation targets")
     bootstrap = Bootstrap(sessions.session_of[targets], 2000, 0)
     found = {name: told(name, ndcg(own, CUTOFF), bootstrap) for name, own in ranks.items()}
+    hits = {name: told(name, hit_rate(own, CUTOFF), bootstrap, "HR@10") for name, own in ranks.items()}
+    gains = {
+        "state": gained(ranks[STATE], ranks[TEXT], bootstrap),
+        "calibrated": gained(ranks[f"{STATE}, calibrated"], ranks[f"{TEXT}, calibrated"], bootstrap),
+    }
+    print(f"  the state over the skip connection: {gains}", flush=True)
     mixed = re_ranked(environment, sessions, targets, listed, bootstrap)
     mixed = {name: round(float(value), 4) for name, value in mixed.items()}
     liked = taste(asked.run, log, environment, users)
-    told_all = {"accuracy": examined["accuracy"], "auc": examined["auc"], "ndcg@10": found, "re_ranked": mixed, "taste": liked}
-    print(json.dumps(told_all))
+    told_all = {"ndcg@10": found, "hr@10": hits, "gain": gains, "re_ranked": mixed, "taste": liked}
+    print(json.dumps({"accuracy": examined["accuracy"], "auc": examined["auc"], **told_all}))
 
 
 if __name__ == "__main__":
