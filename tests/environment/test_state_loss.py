@@ -10,7 +10,7 @@ from learec.data.log import Sessions
 from learec.environment.adapt import adapt
 from learec.environment.environment import Environment
 from learec.environment.negatives import NegativeSampler
-from learec.environment.state_loss import FOLDS, StateLoss, Teacher
+from learec.environment.state_loss import FOLDS, StateLoss, Teacher, repeated
 from learec.sampled_softmax import ItemSampler
 
 SMALL = {
@@ -46,10 +46,12 @@ def environment(llama_llm):
     return made
 
 
-def state_loss(environment, **others):
-    return StateLoss(environment, NegativeSampler(sessions_of([1, 2, 3]), 3, environment.config), **others)
+def state_loss(environment, training=None, **others):
+    training = sessions_of([1], [2, 3]) if training is None else training
+    return StateLoss(environment, NegativeSampler(training, 3, environment.config), **others)
 
 
+FIRST_STEPS = np.array([0, 1])  # of both sessions: nothing was seen before them
 STATES = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
 # -log softmax of the first item in (1, 0, 0), of the second in (0, 2, 0), and of a zero in either
 FIRST, SECOND = np.log(np.e + 2) - 1, np.log(np.e**2 + 2) - 2
@@ -57,32 +59,51 @@ ZERO_OF_FIRST, ZERO_OF_SECOND = np.log(np.e + 2), np.log(np.e**2 + 2)
 
 
 def test_against_all_items_by_hand(environment):
-    found = state_loss(environment)(STATES, torch.tensor([1, 2]))
+    found = state_loss(environment)(STATES, torch.tensor([1, 2]), FIRST_STEPS)
     assert found.item() == pytest.approx((FIRST + SECOND) / 2, abs=1e-6)
 
 
 def test_soft_targets_by_hand_and_a_step_of_which_the_teacher_knows_nothing_keeps_its_action(environment):
     teacher = Known([[2, 3], [0, 0]], [[0.75, 0.25], [0.0, 0.0]])
     loss = state_loss(environment, teacher=teacher)
-    found = loss(STATES, torch.tensor([1, 2]), np.array([0, 1]))
+    found = loss(STATES, torch.tensor([1, 2]), FIRST_STEPS)
     soft = 0.75 * FIRST + 0.25 * ZERO_OF_FIRST  # items 2 and 3 both have a zero in the first state
     assert found.item() == pytest.approx((soft + SECOND) / 2, abs=1e-6)
-    assert loss(STATES, torch.tensor([1, 2])).item() == pytest.approx((FIRST + SECOND) / 2, abs=1e-6)  # no steps: not asked
+    untaught = loss(STATES, torch.tensor([1, 2]), FIRST_STEPS, taught=False)
+    assert untaught.item() == pytest.approx((FIRST + SECOND) / 2, abs=1e-6)
 
 
 def test_gradients_are_finite_where_the_teacher_names_impossible_items_without_weight(environment):
     states = STATES.clone().requires_grad_()
     teacher = Known([[2, 0], [0, 0]], [[1.0, 0.0], [0.0, 0.0]])
-    state_loss(environment, teacher=teacher)(states, torch.tensor([1, 2]), np.array([0, 1])).backward()
+    state_loss(environment, teacher=teacher)(states, torch.tensor([1, 2]), FIRST_STEPS).backward()
     assert torch.isfinite(states.grad).all()
 
 
 def test_a_sample_of_items_estimates_the_loss_against_all(environment):
     torch.manual_seed(0)
     loss = state_loss(environment, sampler=ItemSampler(np.array([1, 1, 2, 3]), 64, "cpu"))
-    drawn = [loss(STATES, torch.tensor([1, 2]), drawn=loss.draw()).item() for _ in range(200)]
+    drawn = [loss(STATES, torch.tensor([1, 2]), FIRST_STEPS, loss.draw()).item() for _ in range(200)]
     assert np.std(drawn) > 0
     assert np.mean(drawn) == pytest.approx((FIRST + SECOND) / 2, abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0], ids=["all items", "a sample"])
+def test_where_nobody_takes_an_item_twice_the_history_is_no_alternative(environment, share):
+    torch.manual_seed(0)
+    sampler = ItemSampler(np.array([1, 2, 3]), 3000, "cpu") if share else None
+    loss, steps = state_loss(environment, sessions_of([1, 2], [3]), sampler=sampler), np.array([1, 2])
+    found = loss(STATES, torch.tensor([2, 3]), steps, loss.draw()).item()
+    # of the first state (1, 0, 0) without item 1 two zeros are left; the second (0, 2, 0) has seen nothing, and item 3 is a zero
+    assert found == pytest.approx((np.log(2) + ZERO_OF_SECOND) / 2, abs=0.02 if share else 1e-6)
+    again = state_loss(environment, sessions_of([1, 2], [3], [2, 2]), sampler=sampler)
+    assert again(STATES, torch.tensor([2, 3]), steps, again.draw()).item() == pytest.approx(
+        (ZERO_OF_FIRST + ZERO_OF_SECOND) / 2, abs=0.02 if share else 1e-6
+    )
+
+
+def test_repeated_steps_are_found():
+    assert repeated(sessions_of([1, 2, 1, 1], [2], [3, 3])).tolist() == [2, 3, 6]
 
 
 def test_the_teacher_says_what_others_chose_and_never_counts_the_session_itself():

@@ -39,7 +39,8 @@ Measure = Callable[[Ints], dict[str, float]]  # ranks of the logged items -> nam
 def environment_request(config: EnvironmentConfig, seed: int, log_digest: str) -> Request:
     """What adapt is asked for."""
     parents = {"log": log_digest, "language model": llm_identity(config.llm, config.revision)}
-    return request_for("environment", config, parents, seed=seed)
+    # Once, items of the history were alternatives to the next action even where nobody takes an item twice.
+    return request_for("environment", config, parents, seed=seed, alternatives="possible next items")
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,9 @@ def _validate(environment: Environment, batches: list[PairBatch], state_loss: St
     """On held-out users, over the full catalog: both losses' sum, negated (it chooses the epoch), its parts, what they mean."""
     environment.eval()
     scored = [_score(environment, batch) for batch in batches]
-    state, ranks = _ranked(state_loss, torch.cat([s.states for s in scored]), torch.cat([s.actions for s in scored]))
+    states, actions = (torch.cat([getattr(s, name) for s in scored]) for name in ("states", "actions"))
+    steps = np.concatenate([batch.windows.steps[batch.asked] for batch in batches])
+    state, ranks = _ranked(state_loss, states, actions, steps)
     positive, negative, present = (torch.cat([getattr(s, name) for s in scored]) for name in ("positive", "negative", "present"))
     gap = (positive[:, None] - negative)[present]
     if not len(gap):
@@ -208,11 +211,13 @@ def _validate(environment: Environment, batches: list[PairBatch], state_loss: St
     }
 
 
-def _ranked(state_loss: StateLoss, states: Tensor, actions: Tensor) -> tuple[float, Ints]:
-    """The mean loss of states (M, W) against the next actions (M,), and the actions' ranks."""
+def _ranked(state_loss: StateLoss, states: Tensor, actions: Tensor, steps: Ints) -> tuple[float, Ints]:
+    """The mean loss of states (M, W) against the next actions (M,) of the training steps (M,), and the actions' ranks."""
     losses, ranks = [], []
-    for some, own in zip(torch.split(states, LOGIT_ROWS), torch.split(actions, LOGIT_ROWS), strict=True):
-        logits = state_loss.logits(some)
+    for start in range(0, len(states), LOGIT_ROWS):
+        here = slice(start, start + LOGIT_ROWS)
+        own = actions[here]
+        logits = state_loss.logits(states[here], steps[here])
         losses.append(torch.nn.functional.cross_entropy(logits, own, reduction="none"))
         ranks.append((logits >= logits.gather(1, own[:, None])).sum(1))
     return torch.cat(losses).mean().item(), torch.cat(ranks).cpu().numpy()

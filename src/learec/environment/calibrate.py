@@ -1,8 +1,10 @@
 """calibrate: everything that can be fitted before the language model is trained, so that its gain can be told apart."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from learec.data.log import Ints
 from learec.environment.environment import Environment
 from learec.environment.pairs import PairBatch
 from learec.environment.reward_model import reward_loss
@@ -17,7 +19,7 @@ def calibrate(environment: Environment, batches: list[PairBatch], state_loss: St
     The heads are zero here, so epoch 0 is the content rule at its best, and what the epochs gain over it is the
     language model's. CALIBRATED_STEPS steps are enough.
     """
-    before, trunk, states, actions, negatives = _calibration_sample(environment, batches)
+    (before, trunk, states, actions, negatives), steps = _calibration_sample(environment, batches)
     present = negatives > 0
     state_model, reward_model = environment.state_model, environment.reward_model
     state_model.standardise.measure(before)
@@ -31,7 +33,8 @@ def calibrate(environment: Environment, batches: list[PairBatch], state_loss: St
     def closure() -> Tensor:
         optimizer.zero_grad()
         scale = reward_model.scale
-        loss = state_loss(states, actions, drawn=drawn) + reward_loss(scale * similarity, scale * of_negatives, present)
+        loss = state_loss(states, actions, steps, drawn, taught=False)
+        loss = loss + reward_loss(scale * similarity, scale * of_negatives, present)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -39,10 +42,11 @@ def calibrate(environment: Environment, batches: list[PairBatch], state_loss: St
 
 
 @torch.no_grad()
-def _calibration_sample(environment: Environment, batches: list[PairBatch]) -> tuple[Tensor, ...]:
-    """Hidden before and at the item (M, D), skip states (M, W), actions (M,), negatives (M, n_negatives)."""
+def _calibration_sample(environment: Environment, batches: list[PairBatch]) -> tuple[tuple[Tensor, ...], Ints]:
+    """Hidden before and at the item (M, D), skip states (M, W), actions (M,), negatives (M, n_negatives); and the steps (M,)."""
     environment.eval()
     found: list[tuple[Tensor, ...]] = []
+    steps: list[Ints] = []
     for batch in batches:
         if sum(len(columns[0]) for columns in found) >= CALIBRATED_STEPS:
             break
@@ -51,5 +55,6 @@ def _calibration_sample(environment: Environment, batches: list[PairBatch]) -> t
         asked = torch.as_tensor(batch.paired, device=device)
         skip = environment.state_model.skip(batch.windows, environment.vectors)
         items, negatives = (torch.as_tensor(array, device=device) for array in (batch.windows.items, batch.negatives))
+        steps.append(batch.windows.steps[batch.paired])
         found.append((read.before[asked], read.trunk[asked], skip[asked], items[asked], negatives[asked]))
-    return tuple(torch.cat(columns) for columns in zip(*found, strict=True))
+    return tuple(torch.cat(columns) for columns in zip(*found, strict=True)), np.concatenate(steps)

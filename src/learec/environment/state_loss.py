@@ -67,8 +67,10 @@ class StateLoss:
     """-log softmax(logits)[action], mean over steps, with logits as StateModel.logits gives them.
 
     Contrasts the state with the next action against every other item (LEA, section on the state model; the softmax form is our
-    reading), or above `full_softmax_items` against a sample. With `soft_targets` w it is (1 - w) of that and w of the
-    cross-entropy towards a teacher, which is ours and not LEA's; a step that the teacher knows nothing of keeps its action.
+    reading), or above `full_softmax_items` against a sample. In a log where nobody takes an item twice, items of the history are
+    no alternative: else the state learns to turn away from its own history, which ranking does for it anyway. With
+    `soft_targets` w it is (1 - w) of that and w of the cross-entropy towards a teacher, which is ours and not LEA's; a step that
+    the teacher knows nothing of keeps its action.
     """
 
     def __init__(
@@ -79,7 +81,8 @@ class StateLoss:
         teacher: Teacher | None = None,
     ) -> None:
         """`sampler`: draws the items that stand for the catalog; None: all do. `teacher`: gives soft targets."""
-        device = environment.vectors.device
+        device, training = environment.vectors.device, negatives.training
+        self.training = training if not len(repeated(training)) else None
         self.environment, self.sampler, self.teacher = environment, sampler, teacher
         self.log_popularity, self.impossible = negatives.log_popularity.to(device), negatives.impossible.to(device)
 
@@ -87,27 +90,46 @@ class StateLoss:
         """A fresh sample of items, if the loss is over one."""
         return None if self.sampler is None else Drawn(*self.sampler.draw())
 
-    def logits(self, states: Tensor) -> Tensor:
-        """Of the whole catalog, (M, N + 1)."""
-        return self.environment.state_model.logits(states, self.environment.vectors, self.log_popularity, self.impossible)
+    def logits(self, states: Tensor, steps: Ints) -> Tensor:
+        """Of the whole catalog before the training steps (M,), (M, N + 1)."""
+        logits = self.environment.state_model.logits(states, self.environment.vectors, self.log_popularity, self.impossible)
+        if self.training is None:
+            return logits
+        rows, items = (torch.as_tensor(array, device=logits.device) for array in self.training.seen(steps))
+        return logits.index_put((rows, items), logits.new_tensor(-torch.inf))
 
-    def __call__(self, states: Tensor, actions: Tensor, steps: Ints | None = None, drawn: Drawn | None = None) -> Tensor:
-        """States (M, W) and actions (M,). `steps` (M,) of the training sessions: for those the teacher is asked."""
+    def __call__(
+        self, states: Tensor, actions: Tensor, steps: Ints, drawn: Drawn | None = None, *, taught: bool = True
+    ) -> Tensor:
+        """States (M, W) and actions (M,) of the training steps (M,). `taught`: whether the teacher is asked, if there is one."""
         asked = actions[:, None]
-        if self.teacher is None or steps is None:
-            return -self._log_probabilities(states, asked, drawn).mean()
+        if self.teacher is None or not taught:
+            return -self._log_probabilities(states, asked, steps, drawn).mean()
         items, weights = (torch.as_tensor(array, device=states.device) for array in self.teacher.targets(steps))
-        found = self._log_probabilities(states, torch.cat([asked, items], dim=1), drawn)
+        found = self._log_probabilities(states, torch.cat([asked, items], dim=1), steps, drawn)
         share = self.environment.config.soft_targets * (weights.sum(1) > 0)
         # An item that the teacher does not know may be one that no state can have (-inf), and weighs nothing.
         soft = torch.where(weights > 0, weights * found[:, 1:], 0.0).sum(1)
         return -((1 - share) * found[:, 0] + share * soft).mean()
 
-    def _log_probabilities(self, states: Tensor, items: Tensor, drawn: Drawn | None) -> Tensor:
+    def _log_probabilities(self, states: Tensor, items: Tensor, steps: Ints, drawn: Drawn | None) -> Tensor:
         """Of items (M, K)."""
         if drawn is None:
-            return self.logits(states).log_softmax(-1).gather(1, items)
+            return self.logits(states, steps).log_softmax(-1).gather(1, items)
         model, vectors = self.environment.state_model, self.environment.vectors
         own = model.logits_at(states, vectors, self.log_popularity, items)
         corrected = model.logits_at(states, vectors, self.log_popularity, drawn.items) - drawn.log_expected
+        if self.training is not None:
+            rows, seen = (torch.as_tensor(array, device=states.device) for array in self.training.seen(steps))
+            width = len(vectors)
+            places = torch.arange(len(states), device=states.device)[:, None] * width + drawn.items
+            corrected = corrected.masked_fill(torch.isin(places, rows * width + seen), -torch.inf)
         return sampled_log_probabilities(own, items, corrected, drawn.items)
+
+
+def repeated(sessions: Sessions) -> Ints:
+    """Steps whose item their session has had before."""
+    order = np.lexsort((sessions.items, sessions.session_of))  # stable: of equal pairs the first comes first
+    items, owners = sessions.items[order], sessions.session_of[order]
+    again: Ints = order[1:][(items[1:] == items[:-1]) & (owners[1:] == owners[:-1])]
+    return again
