@@ -54,6 +54,9 @@ class EnvironmentConfig(Record):
     soft_targets: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="share of the state loss that is towards what item-kNN says of the history, instead of the next action"
     )
+    alternatives: Literal["possible", "all"] = Field(
+        "possible", description="to the next action: possible leaves out the history, in a log where nobody takes an item twice"
+    )
     full_softmax_items: Count = Field(
         100_000, description="with more items, the state loss is against a sample of them, drawn for each batch"
     )

@@ -39,8 +39,7 @@ Measure = Callable[[Ints], dict[str, float]]  # ranks of the logged items -> nam
 def environment_request(config: EnvironmentConfig, seed: int, log_digest: str) -> Request:
     """What adapt is asked for."""
     parents = {"log": log_digest, "language model": llm_identity(config.llm, config.revision)}
-    # Once, items of the history were alternatives to the next action even where nobody takes an item twice.
-    return request_for("environment", config, parents, seed=seed, alternatives="possible next items")
+    return request_for("environment", config, parents, seed=seed)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ class StateLoss:
 
     Contrasts the state with the next action against every other item (LEA, section on the state model; the softmax form is our
     reading), or above `full_softmax_items` against a sample. In a log where nobody takes an item twice, items of the history are
-    no alternative: else the state learns to turn away from its own history, which ranking does for it anyway. With
+    no alternative (with `alternatives` "possible"): else the state learns to turn away from its own history, which ranking does
+    for it anyway. With
     `soft_targets` w it is (1 - w) of that and w of the cross-entropy towards a teacher, which is ours and not LEA's; a step that
     the teacher knows nothing of keeps its action.
     """
@@ -82,7 +83,8 @@ class StateLoss:
     ) -> None:
         """`sampler`: draws the items that stand for the catalog; None: all do. `teacher`: gives soft targets."""
         device, training = environment.vectors.device, negatives.training
-        self.training = training if not len(repeated(training)) else None
+        possible = environment.config.alternatives == "possible" and not len(repeated(training))
+        self.training = training if possible else None  # whose histories are left out
         self.environment, self.sampler, self.teacher = environment, sampler, teacher
         self.log_popularity, self.impossible = negatives.log_popularity.to(device), negatives.impossible.to(device)
 
