@@ -14,7 +14,8 @@ from learec.environment.state_loss import FOLDS, StateLoss, Teacher, repeated
 from learec.sampled_softmax import ItemSampler
 
 SMALL = {
-    "history": 6, "epochs": 2, "patience": 2, "lora_rank": 2, "lora_layers": 1, "max_text_tokens": 16, "whitened_size": 8, "batch_tokens": 256,
+    "history": 6, "epochs": 2, "patience": 2, "lora_rank": 2, "lora_layers": 1, "max_text_tokens": 16, "whitened_size": 8,
+    "batch_tokens": 256,
 }  # fmt: skip
 
 
