@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from learec.config import DataConfig
 from learec.data.clock import Clock
@@ -138,6 +139,34 @@ def test_training_comes_before_validation_before_test_in_every_session(lengths):
         assert np.all(np.diff(part.astype(int)) >= 0)
         assert part[0] == TRAIN
         assert (part == VALIDATION).sum() == (part == TEST).sum() == (len(part) >= 3)
+
+
+@settings(deadline=None)
+@given(lengths=LENGTHS, seed=st.integers(0, 2**62), wanted=st.integers(1, 45))
+def test_some_sessions_only_have_a_validation_step_and_the_others_learn_from_it(lengths, seed, wanted):
+    everybody, some = (leave_one_out(offsets_of(lengths), seed, n) for n in (None, wanted))
+    assert (some == VALIDATION).sum() == min(wanted, (everybody == VALIDATION).sum())
+    assert set(np.flatnonzero(some == VALIDATION)) <= set(np.flatnonzero(everybody == VALIDATION))
+    np.testing.assert_array_equal(some[some != everybody], TRAIN)
+    np.testing.assert_array_equal(some == TEST, everybody == TEST)
+
+
+def test_sessions_that_join_do_not_change_the_draw_among_the_earlier_ones():
+    before, after = (leave_one_out(offsets_of([5] * n), 3, 4) for n in (20, 30))
+    chosen = set(np.flatnonzero(after == VALIDATION))
+    assert {step for step in chosen if step < 100} <= set(np.flatnonzero(before == VALIDATION))
+    assert not np.array_equal(before, leave_one_out(offsets_of([5] * 20), 4, 4))
+
+
+@pytest.mark.parametrize("split", [None, "by_session", "global_time"])
+def test_validation_sessions_are_refused_without_leave_one_out(split):
+    with pytest.raises(
+        ValidationError, match='validation_sessions is for split "leave_one_out"; set that split or drop the setting'
+    ):
+        DataConfig(events="log.csv", split=split, validation_sessions=10)
+    assert "validation_sessions" not in DataConfig(events="log.csv").model_dump()
+    asked = DataConfig(events="log.csv", split="leave_one_out", validation_sessions=10)
+    assert asked.model_dump()["validation_sessions"] == 10
 
 
 @settings(deadline=None)

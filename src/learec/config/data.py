@@ -80,8 +80,8 @@ class DataConfig(Record):
             raise ValueError(f"[data.columns] is for format table; format {self.format} knows its columns, drop the mapping")
         if self.split == "column" and self.columns.split is None and self.format == "table":
             raise ValueError('split = "column" needs the column\'s name as split in [data.columns]')
-        if self.validation_sessions is not None and self.split not in (None, "leave_one_out"):
-            raise ValueError(f'validation_sessions is for split "leave_one_out", and split is "{self.split}"; drop one of them')
+        if self.validation_sessions is not None and self.split != "leave_one_out":
+            raise ValueError('validation_sessions is for split "leave_one_out"; set that split or drop the setting')
         if self.columns.user == self.columns.item:
             raise ValueError(f"[data.columns] names {self.columns.user!r} as user and as item; they are two columns")
         if self.min_rating is not None and self.columns.rating is None and self.format == "table":
