@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from learec.annotations.annotate import annotate
 from learec.annotations.candidates import propose
@@ -74,6 +75,34 @@ def test_an_action_worth_less_than_the_margin_allows_is_dropped(small_log, tmp_p
     assert 0 < (strict.augmented > 0).sum() < (open_.augmented > 0).sum()
     kept = strict.augmented > 0
     assert (strict.augmented_rewards >= strict.rewards[:, None])[kept].all()
+
+
+def test_without_a_filter_every_proposal_is_kept(small_log, tmp_path, quiet):
+    every, open_ = (
+        run(small_log, tmp_path / name, quiet, **how) for name, how in (("a", {"keep": "all"}), ("m", {"margin": 100.0}))
+    )
+    np.testing.assert_array_equal(every.augmented, open_.augmented)
+    assert (run(small_log, tmp_path / "z", quiet, keep="all", margin=0.0).augmented > 0).sum() == (open_.augmented > 0).sum()
+
+
+def test_the_best_of_more_proposals_are_kept_by_reward_in_the_order_of_their_source(small_log, tmp_path, quiet):
+    every = run(small_log, tmp_path / "all", quiet, keep="all", n_augmented=9)
+    best = run(small_log, tmp_path / "best", quiet, keep="best", n_augmented=3, n_proposed=9)
+    assert best.augmented.shape == (small_log.training.n_steps, 3)
+    for step in np.flatnonzero(best.annotated)[:100]:
+        order = np.argsort(-every.augmented_rewards[step], kind="stable")
+        wanted = np.sort(order[every.augmented[step][order] > 0][:3])
+        assert best.augmented[step].tolist() == every.augmented[step][wanted].tolist()
+        np.testing.assert_array_equal(best.augmented_scores[step], every.augmented_scores[step][wanted])
+        np.testing.assert_array_equal(best.augmented_rewards[step], every.augmented_rewards[step][wanted])
+
+
+def test_the_best_of_no_more_proposals_than_are_kept_are_refused():
+    with pytest.raises(
+        ValidationError, match='keep best takes 12 of 12 proposals, which is all of them; raise n_proposed or set keep = "all"'
+    ):
+        AnnotationsConfig(keep="best", n_augmented=12)
+    assert not AnnotationsConfig.came_later & AnnotationsConfig().model_dump().keys()
 
 
 def test_a_stopped_annotation_goes_on_after_its_last_shard_and_ends_the_same(small_log, tmp_path, quiet):

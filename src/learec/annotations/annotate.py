@@ -84,8 +84,8 @@ def _candidates(
     if scores is None:
         none = np.zeros((shard.n_steps, 0), dtype=np.int32)
         states, _, _ = environment.annotate(shard, none)
-        return propose(lambda block: states[block] @ environment.item_vectors.T, shard, config.n_augmented, log.cold_items)
-    return propose(lambda block: scores(steps[block]), shard, config.n_augmented, log.cold_items)
+        return propose(lambda block: states[block] @ environment.item_vectors.T, shard, config.asked, log.cold_items)
+    return propose(lambda block: scores(steps[block]), shard, config.asked, log.cold_items)
 
 
 def _write_shard(path: Path, candidates: Ints, floats: dict[str, Floats]) -> None:
@@ -117,17 +117,33 @@ def _columns(folder: Path, n_shards: int, training: Sessions, config: Annotation
     rewards = np.where(annotated, (raw["rewards"] - mean) / deviation, 0).astype(np.float32)
     proposed = raw["candidates"] > 0
     theirs = np.where(proposed, (raw["candidate_rewards"] - mean) / deviation, 0).astype(np.float32)
-    kept = proposed & (theirs >= rewards[:, None] - config.margin)
+    kept = _kept(config, rewards, theirs, proposed)
+    augmented = {"augmented": raw["candidates"], "augmented_scores": raw["candidate_scores"], "augmented_rewards": theirs}
+    if config.keep == "best":  # as many columns as are kept, still in the order of the proposals
+        order = np.argsort(~kept, axis=1, kind="stable")[:, : config.n_augmented]
+        augmented = {name: np.take_along_axis(column, order, axis=1) for name, column in augmented.items()}
+        kept = np.take_along_axis(kept, order, axis=1)
     return {
         "states": raw["states"],
         "rewards": rewards,
-        "augmented": np.where(kept, raw["candidates"], 0),
-        "augmented_scores": np.where(kept, raw["candidate_scores"], 0),
-        "augmented_rewards": np.where(kept, theirs, 0).astype(np.float32),
+        **{name: np.where(kept, column, 0).astype(column.dtype) for name, column in augmented.items()},
         "annotated": annotated,
         "proposed_rewards": theirs,
         "raw_rewards": raw["rewards"],
     }
+
+
+def _kept(config: AnnotationsConfig, rewards: Floats, theirs: Floats, proposed: Bools) -> Bools:
+    """Which proposals (E, asked) stay, by their standardised rewards and those of the logged actions (E,)."""
+    if config.keep == "all":
+        return proposed
+    if config.keep == "margin":
+        within: Bools = proposed & (theirs >= rewards[:, None] - config.margin)
+        return within
+    order = np.argsort(np.where(proposed, -theirs, np.inf), axis=1, kind="stable")  # of equal rewards the better proposal
+    kept = np.zeros(proposed.shape, dtype=bool)
+    np.put_along_axis(kept, order[:, : config.n_augmented], True, axis=1)
+    return kept & proposed
 
 
 def _notes(columns: dict[str, Any], training: Sessions) -> dict[str, Any]:

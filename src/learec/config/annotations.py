@@ -1,8 +1,8 @@
 """What a recipe may say of the annotations that the environment gives to training steps."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from learec.config.records import Count, Positive, Record, Share
 
@@ -10,14 +10,35 @@ from learec.config.records import Count, Positive, Record, Share
 class AnnotationsConfig(Record):
     """One row per training step: annotate."""
 
+    came_later: ClassVar[frozenset[str]] = frozenset({"keep", "n_proposed"})
+
     candidates: Literal["rule", "state", "item_tokens", "item_knn"] = Field(
         "rule", description="who proposes actions; rule = item text x item-kNN"
     )
-    n_augmented: Count = Field(3, description="K, actions proposed per step")
-    margin: float = Field(
-        1.0, description="kept if the reward is at most this (in standard deviations) below the logged action's"
+    n_augmented: Count = Field(3, description="K, actions proposed per step; with keep best, actions kept of n_proposed")
+    keep: Literal["margin", "best", "all"] = Field(
+        "margin",
+        description="what the rewards decide: margin drops proposals far below the logged action, best takes the K highest",
     )
+    margin: float = Field(
+        1.0, description="with keep margin: how far below the logged action's the reward may be, in standard deviations"
+    )
+    n_proposed: Count = Field(12, description="with keep best: actions proposed per step, of which K are kept")
     knn_decay: Share = 0.8
     knn_shrinkage: Annotated[float, Field(ge=0)] = Field(20.0, description="under item-kNN's cosine: few counts, little trust")
     text_weight: Positive = 4.0
     shard_sessions: Count = Field(1000, description="sessions per shard; a stopped run loses one shard at most")
+
+    @property
+    def asked(self) -> int:
+        """Actions proposed per step."""
+        return self.n_proposed if self.keep == "best" else self.n_augmented
+
+    @model_validator(mode="after")
+    def _best_of_more(self) -> "AnnotationsConfig":
+        if self.keep == "best" and self.n_proposed <= self.n_augmented:
+            raise ValueError(
+                f"keep best takes {self.n_augmented} of {self.n_proposed} proposals, which is all of them; raise n_proposed or "
+                'set keep = "all"'
+            )
+        return self
