@@ -5,7 +5,9 @@
 Validation targets, full ranking, seen items masked; a history's direction is the sum of decay ** age * vector (decay .8).
 Vectors: means of the text's token embeddings of SmolLM2 as they are, centred, and whitened (what the environment has); TF-IDF in
 256 dimensions (the control "text"), and that whitened; with --trained, tokens trained to generate the item's text, whose
-text loss beside a shuffled item's and the mean token's is told too. Last line: JSON {vectors: NDCG@10}.
+text loss beside a shuffled item's and the mean token's is told too. Search by title: of how many items the title alone, made a
+vector as a new item's text would be, finds the item whose text it belongs to, first and among ten (items of equal titles
+count as found). Last line: JSON {vectors: NDCG@10}.
 """
 
 import argparse
@@ -14,13 +16,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 from amortised_tokens import mean_loss
 
 from learec.config import EnvironmentConfig
 from learec.data.log import Floats, Log, Part, load_log
 from learec.data.neighbours import ContentKNN, unit_rows
 from learec.data.tfidf import tfidf_vectors
-from learec.environment.item_tokens import make_item_tokens
+from learec.environment.item_tokens import make_item_tokens, pooled
 from learec.environment.llm import load_llm
 from learec.environment.texts import Texts
 from learec.environment.whitening import whitened
@@ -41,6 +44,20 @@ def next_item_ndcg(log: Log, vectors: Floats) -> tuple[float, float]:
 def centred(tokens: Floats, texts: Texts) -> Floats:
     moved = np.where(texts.present[:, None], tokens - tokens[texts.shaping].mean(0), 0)
     return unit_rows(moved)
+
+
+def found_by_title(log: Log, titles: Floats, vectors: Floats) -> tuple[float, float]:
+    """Share of items that are first, and among ten, for their title (N, W) among item vectors (N + 1, W)."""
+    group = np.unique(log.catalog.table["title"].to_numpy(), return_inverse=True)[1]
+    warm = np.setdiff1d(np.arange(1, log.catalog.n_items + 1), log.cold_items)
+    scores = titles[warm - 1] @ vectors[1:].T
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+    hits = group[best] == group[warm - 1][:, None]
+    return float(hits[:, 0].mean()), float(hits.any(axis=1).mean())
+
+
+def told_search(name: str, found: tuple[float, float]) -> None:
+    print(f"  search by title, {name}: first {found[0]:.3f}, among ten {found[1]:.3f}", flush=True)
 
 
 def main() -> None:
@@ -70,6 +87,14 @@ def main() -> None:
             tell("mean tokens, as they are", unit_rows(np.where(made.texts.present[:, None], raw, 0)))
         tell(f"{kind} tokens, centred", centred(tokens, made.texts))
         tell(f"{kind} tokens, whitened", made.vectors)
+        ids = llm.token_ids(log.catalog.table["title"].to_list(), config.max_text_tokens)
+        present = np.array([len(one) > 0 for one in ids])
+        queries = made.space.tokens.placed(pooled(ids, llm.embeddings.cpu()), present, 0).numpy()
+        told_search(
+            f"{kind} tokens, whitened", found_by_title(log, made.space.vectors(torch.from_numpy(queries), present), made.vectors)
+        )
+        centre = tokens[made.texts.shaping].mean(0)
+        told_search(f"{kind} tokens, centred", found_by_title(log, unit_rows(queries - centre), centred(tokens, made.texts)))
         if asked.trained:
             some = np.random.default_rng(0).permutation(np.flatnonzero(made.texts.shaping))[:LOSS_ITEMS]
             ids = [[], *llm.token_ids(log.catalog.table["text"].to_list(), config.max_text_tokens)]
@@ -80,6 +105,12 @@ def main() -> None:
             print(f"  text loss of {LOSS_ITEMS} items after {kind} tokens: {told}", flush=True)
     texts = log.catalog.table["text"].to_list()
     words = tfidf_vectors(texts, log.cold_items, SIZE)
+    # Titles among the texts, as cold items: words, their weights and directions come from the texts alone.
+    n = len(texts)
+    both = tfidf_vectors(
+        [*texts, *log.catalog.table["title"].to_list()], np.array([*log.cold_items, *range(n + 1, 2 * n + 1)]), SIZE
+    )
+    told_search("TF-IDF, 256 dimensions", found_by_title(log, both[n + 1 :], both[: n + 1]))
     known = np.any(words != 0, axis=1)
     tell("TF-IDF, 256 dimensions", words)
     tell("TF-IDF, 256 dimensions, whitened", whitened(words, Texts(known, made.texts.shaping & known), SIZE))
