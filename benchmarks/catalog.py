@@ -47,10 +47,10 @@ def measure(n_items: int, steps: int, objective: str) -> dict[str, float]:
 
     from learec.agents.agent import Agent
     from learec.agents.batches import Batches
-    from learec.agents.sampled import ItemSampler
     from learec.agents.train import Learner
     from learec.config import AgentConfig
     from learec.fit import Plan, Task, step
+    from learec.sampled_softmax import ItemSampler
 
     sessions = drawn_sessions(n_items)
     config = AgentConfig(objective=objective, dropout=0.2)

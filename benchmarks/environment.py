@@ -42,7 +42,7 @@ TEXT, STATE = "skip connection alone (text)", "state"
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0)
 
 
-def unseen_users(log: Log, environment: Environment, seed: int, n: int, held_out: bool) -> Ints:
+def unseen_users(log: Log, environment: Environment, seed: int, n: int, held_out: bool = False) -> Ints:
     """Session numbers that are in neither part of adapt's split, or in its held-out part."""
     split = split_users(log.training, environment.config, seed)
     if held_out:

@@ -177,6 +177,8 @@ def test_a_stale_artifact_is_refused_with_what_differs(folder):
         require(folder, request_for("log", {"k": 5}, {"events file": "bb"}, seed=0), COMMAND)
     with pytest.raises(ArtifactError, match="stale: seed was 0 and is now 1"):
         require(folder, request_for("log", {"k": 5}, {"events file": "aa"}, seed=1), COMMAND)
+    with pytest.raises(ArtifactError, match="stale: extra was its default and is now 2"):
+        require(folder, request_for("log", {"k": 5, "extra": 2}, {"events file": "aa"}, seed=0), COMMAND)
     assert require(folder, FIRST, COMMAND).request == FIRST
 
 

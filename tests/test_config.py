@@ -73,6 +73,14 @@ WRONG = {
         SMALL + '[agent]\nlea = ["state"]\n',
         'agents.sasrec = lea state and reward reach the critic only; with objective supervised use "augmented" and "items";',
     ),
+    "the best of no more": (
+        SMALL + '[annotations]\nkeep = "best"\nn_augmented = 12\n',
+        "annotations.keep best takes 12 of 12 proposals, which is all of them; raise n_proposed",
+    ),
+    "more words than a text has": (
+        SMALL + "[environment]\nmax_text_tokens = 8\nhistory_text_tokens = 9\n",
+        "environment = history_text_tokens 9 is more than the 8 that texts are cut to; raise max_text_tokens",
+    ),
     "a hybrid of nobody": (
         SMALL + '[evaluation]\nhybrids = ["sasrek"]\n',
         "evaluation.hybrids names 'sasrek', which is no agent; did you mean sasrec?",

@@ -98,6 +98,15 @@ def test_an_agent_is_made_of_what_is_said_for_all_for_its_log_for_its_encoder_th
     assert (shop.recipe.evaluation.mask_seen, radio.recipe.evaluation.mask_seen) == (True, False)
 
 
+def test_a_log_may_set_back_to_its_default_what_is_said_for_all(tmp_path):
+    said = '[environment]\nsoft_targets = 0.5\nlora_rank = 16\n[annotations]\nkeep = "best"\nn_proposed = 50\n'
+    own = "[logs.radio.environment]\nsoft_targets = 0.0\nlora_rank = 8\n[logs.shop.annotations]\nn_augmented = 20\n"
+    shop, radio = planned(tmp_path, GRID.replace("[annotations]\n", said) + own).runs[:2]
+    asked = [(run.recipe.environment.soft_targets, run.recipe.environment.lora_rank) for run in (shop, radio)]
+    assert asked == [(0.5, 16), (0.0, 8)]
+    assert (shop.recipe.annotations.n_augmented, shop.recipe.annotations.asked) == (20, 50)
+
+
 def test_each_column_set_meets_its_base_and_its_placebos_and_each_objective_the_supervised_one(tmp_path):
     compared = planned(tmp_path).runs[0].recipe.evaluation.compare
     assert [pair for pair in compared if pair[0].startswith("sasrec")] == [

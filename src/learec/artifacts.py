@@ -52,8 +52,9 @@ class Request:
             if self.parents.get(name) != other.parents.get(name):
                 return f"it was made from another {name}"
         for key in {**self.config, **other.config}:
-            if self.config.get(key) != other.config.get(key):
-                return f"{key} was {other.config.get(key)!r} and is now {self.config.get(key)!r}"
+            was, now = (repr(config[key]) if key in config else "its default" for config in (other.config, self.config))
+            if was != now:
+                return f"{key} was {was} and is now {now}"
         return "its format or kind differs"
 
 

@@ -95,8 +95,9 @@ def _opened(folder: Path, kind: str, stage: str, log: Log, found: Findings) -> M
 
 def _check_environment(folder: Path, log: Log, found: Findings) -> None:
     if _opened(folder, "environment", "adapt", log, found):
-        for name in ("item_tokens", "item_vectors"):
-            _check_rows(folder / f"{name}.npy", log.catalog.n_items + 1, "items and padding", "adapt", found)
+        for path in (folder / f"{name}.npy" for name in ("item_tokens", "item_vectors", "item_words")):
+            if path.exists():  # words only where histories are read with them
+                _check_rows(path, log.catalog.n_items + 1, "items and padding", "adapt", found)
 
 
 def _check_rows(path: Path, wanted: int, what: str, stage: str, found: Findings) -> bool:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from learec.annotations.annotate import annotate
 from learec.annotations.candidates import propose
@@ -97,11 +96,7 @@ def test_the_best_of_more_proposals_are_kept_by_reward_in_the_order_of_their_sou
         np.testing.assert_array_equal(best.augmented_rewards[step], every.augmented_rewards[step][wanted])
 
 
-def test_the_best_of_no_more_proposals_than_are_kept_are_refused():
-    with pytest.raises(
-        ValidationError, match='keep best takes 12 of 12 proposals, which is all of them; raise n_proposed or set keep = "all"'
-    ):
-        AnnotationsConfig(keep="best", n_augmented=12)
+def test_requests_of_annotations_made_before_keep_are_the_same():
     assert not AnnotationsConfig.came_later & AnnotationsConfig().model_dump().keys()
 
 

@@ -59,7 +59,12 @@ def config_of(family_folder, **settings):
     return EnvironmentConfig(**{**small, "llm": str(family_folder("llama")), "token_sample": 100, **settings})
 
 
-WAYS = {"mean": {}, "trained": {"item_tokens": "trained"}, "network": {"item_tokens": "trained", "trained_token_items": 5}}
+WAYS = {
+    "mean": {},
+    "words": {"history_text_tokens": 3},
+    "trained": {"item_tokens": "trained"},
+    "network": {"item_tokens": "trained", "trained_token_items": 5},
+}
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -90,7 +95,8 @@ def files(folder):
 
 
 def arrays(folder):
-    return [np.load(folder / "environment" / f"item_{name}.npy") for name in ("tokens", "vectors")]
+    """Tokens, vectors and, if histories are read with them, words."""
+    return [np.load(path) for path in sorted((folder / "environment").glob("item_*.npy"))]
 
 
 def test_old_rows_adapters_and_models_keep_their_bytes_and_new_items_get_rows(run, raw, silent):
@@ -100,7 +106,7 @@ def test_old_rows_adapters_and_models_keep_their_bytes_and_new_items_get_rows(ru
     after, new = files(folder), arrays(folder)
     assert after.keys() == before.keys()
     changed = {name for name in before if after[name] != before[name]}
-    assert changed <= {"item_tokens.npy", "item_vectors.npy", "manifest.json", "cost.json"}
+    assert changed <= {"item_tokens.npy", "item_vectors.npy", "item_words.npy", "manifest.json", "cost.json"}
     for rows, more in zip(old, new, strict=True):
         assert more[: N_ITEMS + 1].tobytes() == rows.tobytes()
         assert len(more) == N_ITEMS + 1 + len(NEW_ITEMS)
@@ -112,7 +118,7 @@ def test_old_rows_adapters_and_models_keep_their_bytes_and_new_items_get_rows(ru
 def test_a_new_item_with_the_text_of_an_old_one_gets_its_vector(run, raw, silent):
     folder, config = run
     add(run, raw, silent)
-    tokens, vectors = arrays(folder)
+    tokens, vectors = arrays(folder)[:2]
     ids = load_log(folder / "log").catalog.numbers
     twin, other = ids["new-a"], ids["item-2"]
     if config.item_tokens == "mean" or config.trained_token_items < N_ITEMS:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from learec.config.records import Count, Positive, Record, Share
 
@@ -33,12 +33,3 @@ class AnnotationsConfig(Record):
     def asked(self) -> int:
         """Actions proposed per step."""
         return self.n_proposed if self.keep == "best" else self.n_augmented
-
-    @model_validator(mode="after")
-    def _best_of_more(self) -> "AnnotationsConfig":
-        if self.keep == "best" and self.n_proposed <= self.n_augmented:
-            raise ValueError(
-                f"keep best takes {self.n_augmented} of {self.n_proposed} proposals, which is all of them; raise n_proposed or "
-                'set keep = "all"'
-            )
-        return self

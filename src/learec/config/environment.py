@@ -70,6 +70,15 @@ class EnvironmentConfig(Record):
     token_budget: Annotated[int, Field(ge=64)] = Field(2048, description="tokens in one pass without gradients; sets the memory")
 
     @model_validator(mode="after")
+    def _texts_have_as_many_tokens(self) -> "EnvironmentConfig":
+        if self.history_text_tokens > self.max_text_tokens:
+            raise ValueError(
+                f"history_text_tokens {self.history_text_tokens} is more than the {self.max_text_tokens} that texts are cut to; "
+                "raise max_text_tokens"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _the_embedded_model_has_one_version(self) -> "EnvironmentConfig":
         if self.llm == "smollm2" and self.revision is not None:
             raise ValueError(f"revision {self.revision!r} is for a hub id, and smollm2 comes with its package; drop it")

@@ -53,6 +53,16 @@ class Recipe(Record):
         return self
 
     @model_validator(mode="after")
+    def _best_are_of_more(self) -> "Recipe":
+        asked = self.annotations
+        if asked.keep == "best" and asked.n_proposed <= asked.n_augmented:
+            raise ValueError(
+                f"annotations.keep best takes {asked.n_augmented} of {asked.n_proposed} proposals, which is all of them; raise "
+                'n_proposed or set keep = "all"'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _tuned_agents_can_be_what_is_sought(self) -> "Recipe":
         for name, tune in self.tune.items():
             if name not in self.agents:

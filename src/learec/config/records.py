@@ -3,7 +3,15 @@
 import difflib
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -20,8 +28,10 @@ class Record(BaseModel):
     came_later: ClassVar[frozenset[str]] = frozenset()
 
     @model_serializer(mode="wrap")
-    def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _as_asked(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         settings: dict[str, Any] = dump(self)
+        if info.exclude_unset:  # what a recipe says, which may be a default that an outer section had changed
+            return settings
         fields = type(self).model_fields
         same = {key for key in self.came_later & settings.keys() if getattr(self, key) == fields[key].default}
         return {key: value for key, value in settings.items() if key not in same}

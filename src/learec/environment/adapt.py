@@ -23,7 +23,7 @@ from learec.environment.llm import described, load_llm
 from learec.environment.negatives import NegativeSampler, Neighbours
 from learec.environment.pairs import PairBatch, pair_batches
 from learec.environment.reward_model import LOSSES
-from learec.environment.state_loss import StateLoss, Teacher
+from learec.environment.state_loss import StateLoss, Teacher, repeated
 from learec.environment.weights import llm_identity
 from learec.errors import DataError
 from learec.fit import Plan, Task, fit
@@ -61,7 +61,10 @@ def adapt(
     request = environment_request(config, seed, log.digest)
     split = split_users(log.training, config, seed)
     llm = load_llm(config, workers.device)
-    notes: dict[str, Any] = {"users": len(split.training.items), "held_out_users": len(split.held_out.items)}
+    repeats = len(repeated(log.training))
+    if repeats and config.alternatives == "possible":
+        reporter.say(f"  {repeats:,} training steps take an item again, so items of the history stay among the alternatives")
+    notes: dict[str, Any] = {"users": len(split.training.items), "held_out_users": len(split.held_out.items), "repeats": repeats}
     notes["language model"] = described(llm, config.llm, request.parents["language model"])
     with building(folder, request, notes) as partial:
         items = make_item_tokens(llm, log, config, seed, partial, reporter)
