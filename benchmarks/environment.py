@@ -46,10 +46,8 @@ def unseen_users(log: Log, environment: Environment, seed: int, n: int, held_out
     """Session numbers that are in neither part of adapt's split, or in its held-out part."""
     split = split_users(log.training, environment.config, seed)
     if held_out:
-        steps = split.held_out.steps[split.held_out.steps >= 0]
-        return np.unique(log.training.session_of[steps])[:n]
-    known = [part.steps[part.steps >= 0] for part in (split.training, split.held_out)]
-    free = np.setdiff1d(np.flatnonzero(log.training.lengths >= 2), log.training.session_of[np.concatenate(known)])
+        return split.held_out_users[:n]
+    free = np.setdiff1d(np.flatnonzero(log.training.lengths >= 2), np.union1d(split.training_users, split.held_out_users))
     if environment.config.soft_targets or not len(free):
         raise SystemExit("the environment has learnt from all users but those held out; measure on these with --held-out")
     return np.sort(np.random.default_rng(0).permutation(free)[:n])

@@ -10,7 +10,7 @@ from learec.data.log import Sessions
 from learec.environment.adapt import adapt
 from learec.environment.environment import Environment
 from learec.environment.negatives import NegativeSampler
-from learec.environment.state_loss import FOLDS, StateLoss, Teacher, repeated
+from learec.environment.state_loss import FOLDS, StateLoss, Teacher
 from learec.sampled_softmax import ItemSampler
 
 SMALL = {
@@ -103,20 +103,16 @@ def test_where_nobody_takes_an_item_twice_the_history_is_no_alternative(environm
     )
 
 
-def test_repeated_steps_are_found():
-    assert repeated(sessions_of([1, 2, 1, 1], [2], [3, 3])).tolist() == [2, 3, 6]
-
-
 def test_the_teacher_says_what_others_chose_and_never_counts_the_session_itself():
     # Everybody chose 1 and 2; one session alone goes on to 3, after which its own counts would name 3.
     sessions = [[1, 2]] * 20 + [[1, 3]]
     training = sessions_of(*sessions)
     teacher = Teacher.of(training, np.arange(len(sessions)), 3, EnvironmentConfig(), 0)
     items, weights = teacher.targets(np.array([1, 41]))  # the second steps of the first and the last session
-    for row in range(2):
-        assert items[row][weights[row] > 0].tolist() == ([2, 3] if row == 0 and 3 in items[row][weights[row] > 0] else [2])
+    taught = [set(items[row][weights[row] > 0].tolist()) for row in range(2)]
+    same_fold = teacher.fold_of[0] == teacher.fold_of[20]  # whether the session with 3 is left out for the first one too
+    assert taught == [{2} if same_fold else {2, 3}, {2}]
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
-    assert 3 not in items[1][weights[1] > 0]
 
 
 def test_sessions_that_are_not_taught_are_not_counted_and_seen_items_are_no_target():

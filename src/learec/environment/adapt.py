@@ -12,6 +12,7 @@ from torch import Tensor
 
 from learec.artifacts import Request, building, request_for
 from learec.config import EnvironmentConfig, derived_seed
+from learec.data.filters import repeats_in
 from learec.data.log import Ints, Log, Sessions
 from learec.data.windows import Windows, windows_of
 from learec.environment.adapters import described_adapters, save_adapters, with_adapters
@@ -23,7 +24,7 @@ from learec.environment.llm import described, load_llm
 from learec.environment.negatives import NegativeSampler, Neighbours
 from learec.environment.pairs import PairBatch, pair_batches
 from learec.environment.reward_model import LOSSES
-from learec.environment.state_loss import StateLoss, Teacher, repeated
+from learec.environment.state_loss import StateLoss, Teacher
 from learec.environment.weights import llm_identity
 from learec.errors import DataError
 from learec.fit import Plan, Task, fit
@@ -48,6 +49,8 @@ class Users:
 
     training: Windows
     held_out: Windows
+    training_users: Ints  # session numbers, ascending
+    held_out_users: Ints
 
 
 def adapt(
@@ -61,10 +64,10 @@ def adapt(
     request = environment_request(config, seed, log.digest)
     split = split_users(log.training, config, seed)
     llm = load_llm(config, workers.device)
-    repeats = len(repeated(log.training))
+    repeats = int(repeats_in(log.training.session_of, log.training.items, "drop").sum())
     if repeats and config.alternatives == "possible":
         reporter.say(f"  {repeats:,} training steps take an item again, so items of the history stay among the alternatives")
-    notes: dict[str, Any] = {"users": len(split.training.items), "held_out_users": len(split.held_out.items), "repeats": repeats}
+    notes: dict[str, Any] = {"users": len(split.training_users), "held_out_users": len(split.held_out_users), "repeats": repeats}
     notes["language model"] = described(llm, config.llm, request.parents["language model"])
     with building(folder, request, notes) as partial:
         items = make_item_tokens(llm, log, config, seed, partial, reporter)
@@ -78,8 +81,7 @@ def adapt(
         notes["curves"] = asdict(curves)
         notes["adapters"] = described_adapters(environment.decoder)
         reporter.say("  examining the rewards on held-out users")
-        held_out = np.unique(log.training.session_of[split.held_out.steps[split.held_out.scored]])
-        notes["examination"] = examine(environment, log, held_out, seed, EXAMINED_STEPS)
+        notes["examination"] = examine(environment, log, split.held_out_users, seed, EXAMINED_STEPS)
         save_adapters(environment.decoder, partial)
         save_file(environment.state_model.state_dict(), partial / "state_model.safetensors")
         save_file(environment.reward_model.state_dict(), partial / "reward_model.safetensors")
@@ -97,10 +99,8 @@ def split_users(training: Sessions, config: EnvironmentConfig, seed: int) -> Use
     wanted = max(round(config.users * len(order)), 1)
     n_held_out = min(config.held_out_users, max(len(order) - wanted, len(order) // 5, 1))
     n_training = min(wanted, len(order) - n_held_out)
-    return Users(
-        windows_of(training, np.sort(order[n_held_out : n_held_out + n_training]), config.history),
-        windows_of(training, np.sort(order[:n_held_out]), config.history),
-    )
+    learnt, held_out = np.sort(order[n_held_out : n_held_out + n_training]), np.sort(order[:n_held_out])
+    return Users(windows_of(training, learnt, config.history), windows_of(training, held_out, config.history), learnt, held_out)
 
 
 def _task(environment: Environment, split: Users, log: Log, seed: int, measure: Measure) -> tuple[Task[PairBatch], Plan]:
@@ -139,8 +139,7 @@ def _state_loss(environment: Environment, split: Users, log: Log, sampler: Negat
     if n_items > config.full_softmax_items:
         items = ItemSampler(log.training.items, config.n_sampled_items, environment.vectors.device)
     if config.soft_targets:
-        held_out = np.unique(log.training.session_of[split.held_out.steps[split.held_out.scored]])
-        taught = np.setdiff1d(np.arange(log.training.n_sessions), held_out)
+        taught = np.setdiff1d(np.arange(log.training.n_sessions), split.held_out_users)
         teacher = Teacher.of(log.training, taught, n_items, config, seed)
     return StateLoss(environment, sampler, items, teacher)
 

@@ -11,8 +11,8 @@ A mask lets each slot see the prompt, its own session's earlier trunk, and itsel
 in the row. The hidden vector of every slot is then what one prompt per (history, action) would have given, at the
 cost of one token each instead of one prompt each. A logged action needs no leaf: its trunk slot is one.
 
-Where items are read with words of their text, an item is a run of slots, words first and its token last, where the answer lies; a
-leaf is then a run too, whose slots see those before them. `widths` says how many slots each item takes.
+Where items are read with words of their text, an item is a span of slots, words first and its token last, where the answer
+lies; a leaf is then a span too, whose slots see those before them. `widths` says how many slots each item takes.
 """
 
 from dataclasses import dataclass
@@ -41,12 +41,12 @@ class Packed:
 
 @dataclass
 class _Slots:
-    """What is known of each of R x T slots; filled run by run."""
+    """What is known of each of R x T slots; filled span by span."""
 
     session: Ints
     depth: Ints
     branch: Ints  # depth from which on the session's trunk is not above the slot
-    run: Ints  # which leaf, -1 of a trunk
+    leaf: Ints  # which one, -1 of a trunk
     items: Ints
     to_token: Ints
 
@@ -59,27 +59,27 @@ class _Slots:
         slots.depth[:, :prompt_length] = slots.branch[:, :prompt_length] = np.arange(prompt_length)
         return slots
 
-    def fill(self, last: Ints, widths: Ints, depth: Ints, session: Ints, items: Ints, leaf: bool) -> None:
-        """Runs of `widths` slots that end at the flat slots `last` and start at `depth`, all (M,)."""
+    def fill(self, last: Ints, widths: Ints, depth: Ints, session: Ints, items: Ints, is_leaf: bool) -> None:
+        """Spans of `widths` slots that end at the flat slots `last` and start at `depth`, all (M,)."""
         within = np.arange(widths.sum()) - np.repeat(np.cumsum(widths) - widths, widths)
         to_token = np.repeat(widths - 1, widths) - within
         slots, start = np.repeat(last, widths) - to_token, np.repeat(depth, widths)
         self.session.flat[slots] = np.repeat(session, widths)
         self.depth.flat[slots] = start + within
-        self.branch.flat[slots] = start if leaf else start + within
-        self.run.flat[slots] = np.repeat(last, widths) if leaf else -1
+        self.branch.flat[slots] = start if is_leaf else start + within
+        self.leaf.flat[slots] = np.repeat(last, widths) if is_leaf else -1
         self.items.flat[slots] = np.repeat(items, widths)
         self.to_token.flat[slots] = to_token
 
     def mask(self) -> Bools:
-        """(R, T, T): a slot sees itself, the prompt, its session's earlier trunk, and what is before it in its run."""
+        """(R, T, T): a slot sees itself, the prompt, its session's earlier trunk, and what is before it in its span."""
         query, key = self.session[:, :, None], self.session[:, None, :]
-        is_leaf, depth = self.run >= 0, self.depth[:, None, :]
+        is_leaf, depth = self.leaf >= 0, self.depth[:, None, :]
         above = depth < self.branch[:, :, None]
         seen: npt.NDArray[np.bool_] = (key == PROMPT) & (query != EMPTY) & above
         seen |= (key == query) & ~is_leaf[:, None, :] & above
         if self.to_token.any():
-            own = is_leaf[:, :, None] & (self.run[:, :, None] == self.run[:, None, :])
+            own = is_leaf[:, :, None] & (self.leaf[:, :, None] == self.leaf[:, None, :])
             seen |= own & (depth < self.depth[:, :, None])
         seen |= np.eye(self.session.shape[1], dtype=bool)
         return seen
@@ -107,17 +107,17 @@ def pack(windows: Windows, candidates: Ints, widths: Ints, prompt_length: int, r
     root = row_of * width + prompt_length + column_of  # flat index of a window's first slot
     taken, of_leaves = widths[windows.items], widths[candidates]
     ends = np.cumsum(taken, axis=1)
-    starts = ends - taken  # of each step's run, from the window's first slot on
+    starts = ends - taken  # of each step's span, from the window's first slot on
     trunk = np.where(real, root[:, None] + ends - 1, 0)
     before = np.where(starts > 0, root[:, None] + starts - 1, (row_of * width + prompt_length - 1)[:, None])
     leaf_ends = np.cumsum(of_leaves.reshape(n_windows, -1), axis=1).reshape(of_leaves.shape)
     leaves = np.where(has_leaf, (root + taken.sum(axis=1))[:, None, None] + leaf_ends - 1, 0)
 
     window = np.broadcast_to(np.arange(n_windows)[:, None], real.shape)
-    slots.fill(trunk[real], taken[real], prompt_length + starts[real], window[real], windows.items[real], leaf=False)
+    slots.fill(trunk[real], taken[real], prompt_length + starts[real], window[real], windows.items[real], is_leaf=False)
     leaf_window, leaf_step, _ = np.nonzero(has_leaf)
     depth = prompt_length + starts[leaf_window, leaf_step]
-    slots.fill(leaves[has_leaf], of_leaves[has_leaf], depth, leaf_window, candidates[has_leaf], leaf=True)
+    slots.fill(leaves[has_leaf], of_leaves[has_leaf], depth, leaf_window, candidates[has_leaf], is_leaf=True)
     return Packed(slots.items, slots.to_token, slots.depth, slots.mask(), trunk, np.where(real, before, 0), leaves)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from learec.config import EnvironmentConfig, derived_seed
+from learec.data.filters import repeats_in
 from learec.data.log import Floats, Ints, Sessions
 from learec.data.neighbours import ItemKNN
 from learec.environment.environment import Environment
@@ -83,7 +84,8 @@ class StateLoss:
     ) -> None:
         """`sampler`: draws the items that stand for the catalog; None: all do. `teacher`: gives soft targets."""
         device, training = environment.vectors.device, negatives.training
-        possible = environment.config.alternatives == "possible" and not len(repeated(training))
+        repeats = repeats_in(training.session_of, training.items, "drop").any()
+        possible = environment.config.alternatives == "possible" and not repeats
         self.training = training if possible else None  # whose histories are left out
         self.environment, self.sampler, self.teacher = environment, sampler, teacher
         self.log_popularity, self.impossible = negatives.log_popularity.to(device), negatives.impossible.to(device)
@@ -127,11 +129,3 @@ class StateLoss:
             places = torch.arange(len(states), device=states.device)[:, None] * width + drawn.items
             corrected = corrected.masked_fill(torch.isin(places, rows * width + seen), -torch.inf)
         return sampled_log_probabilities(own, items, corrected, drawn.items)
-
-
-def repeated(sessions: Sessions) -> Ints:
-    """Steps whose item their session has had before."""
-    order = np.lexsort((sessions.items, sessions.session_of))  # stable: of equal pairs the first comes first
-    items, owners = sessions.items[order], sessions.session_of[order]
-    again: Ints = order[1:][(items[1:] == items[:-1]) & (owners[1:] == owners[:-1])]
-    return again
