@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from learec.agents.evidence import Evidence
 from learec.agents.item_product import best_items
 from learec.agents.items import bake, computed_once, put_tokens_beneath, unit
 from learec.artifacts import Manifest, check_files, read_manifest
@@ -23,11 +24,17 @@ class Agent(nn.Module):
     """Ranks by the actor: hidden times the encoder's item embeddings (tied), or a table of its own (untied), plus a bias.
 
     The critic has its own table. The environment's state, if there is one, is added to the critic's input only, so
-    that the actor can serve without a language model.
+    that the actor can serve without a language model. Logits are without the evidence, if there is any; scores are with it.
     """
 
     def __init__(
-        self, config: AgentConfig, n_items: int, state_size: int, cold_items: Tensor | None = None, tokens: Tensor | None = None
+        self,
+        config: AgentConfig,
+        n_items: int,
+        state_size: int,
+        cold_items: Tensor | None = None,
+        tokens: Tensor | None = None,
+        evidence: Evidence | None = None,
     ) -> None:
         """state_size 0: the critic reads no state of the environment. Without an RL objective there is no critic.
 
@@ -41,6 +48,7 @@ class Agent(nn.Module):
         self.encoder = ENCODERS[config.encoder](
             n_items, config.hidden_size, config.n_layers, config.n_heads, config.dropout, config.max_length
         )
+        self.evidence = evidence
         self.cold_items = nn.Buffer(torch.zeros(0, dtype=torch.long) if cold_items is None else cold_items)
         self.actor = None if config.tied else nn.Embedding(n_items + 1, config.hidden_size)
         self.actor_bias = nn.Parameter(torch.zeros(n_items + 1))
@@ -154,7 +162,7 @@ class Agent(nn.Module):
         with computed_once():
             hidden = self(items)[torch.arange(len(items), device=items.device), last]
             scores: Floats = self.logits(hidden).cpu().numpy()
-        return scores
+        return scores if self.evidence is None else scores + self.evidence.rule().scores(kept, lengths)
 
     def bake(self) -> None:
         """Make what was computed from item tokens part of the weights."""
@@ -173,6 +181,7 @@ def load_agent(folder: Path, device: str) -> tuple[Agent, Manifest]:
     settings = manifest.request.config
     config = AgentConfig(**{key: value for key, value in settings.items() if key in AgentConfig.model_fields})
     weights = load_file(folder / WEIGHTS)
-    agent = Agent(config, manifest.notes["n_items"], manifest.notes["state_size"], weights["cold_items"])
+    sizes = manifest.notes["n_items"], manifest.notes["state_size"]
+    agent = Agent(config, *sizes, weights["cold_items"], evidence=Evidence.stored(weights))
     agent.load_state_dict(weights)
     return agent.to(device).eval(), manifest

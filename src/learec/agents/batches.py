@@ -53,6 +53,7 @@ class Batch:
     acted: Tensor  # (R,) of the real places: is the next item known and this window's to learn from? M of them
     states: Tensor | None  # (R, W) the environment's state after the item, if the critic reads it
     steps: Steps
+    numbers: Ints  # (M,) of the steps, among the training steps
 
     def seen(self) -> Tensor:
         """The items of each real place's window up to the place itself: (R, L), 0 for none."""
@@ -69,6 +70,7 @@ class Batch:
             acted=self.acted[mine],
             states=None if self.states is None else self.states[mine],
             steps=Steps(**{field.name: getattr(self.steps, field.name)[taken] for field in fields(Steps)}),
+            numbers=self.numbers[taken.cpu().numpy()],
         )
 
 
@@ -157,6 +159,7 @@ class Batches:
                 augmented_weights=tensor(self.augmented_weights[action]),
                 augmented_rewards=tensor(self.augmented_rewards[action]),
             ),
+            numbers=action,
         )
 
 

@@ -4,13 +4,15 @@
 them. Losses need a log sum of each row and a maximum of each row, so each block is reduced while it is at hand.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 BLOCK = 2**19  # numbers computed at once: 2 MB stay in a core's cache
+ByRows = Callable[[slice], Sequence[Tensor]]  # rows of (M, N + 1) matrices that are never whole in memory
 LANE = 16  # floats in a cache line; where rows begin elsewhere, products run at half their speed
 
 
@@ -73,31 +75,57 @@ class Scratch:
         return self._kept[: n * width].view(n, width)
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What else decides on the logits of M rows."""
+
+    evidence: ByRows | None = None  # of which a weighted sum is added to them
+    blocked: Tensor | None = None  # (M, P) items that do not count, 0 for none
+
+
+ALONE = Beside()
+
+
 class LogSumExp(torch.autograd.Function):
-    """log sum_b exp(h . table_b + bias_b) on a CPU; of all the numbers in between, only probabilities go to memory, once."""
+    """log sum_b exp(h . table_b + bias_b) on a CPU; of all the numbers in between, only probabilities go to memory, once.
+
+    With evidence beside, its weighted sum stands under the exponent too; blocked items do not count.
+    """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, table: Tensor, bias: Tensor, scratch: Scratch) -> Tensor:
-        """Hidden (M, H), table (N + 1, H), bias (N + 1,) -> (M,)."""
+    def forward(
+        ctx: Any, hidden: Tensor, table: Tensor, bias: Tensor, scratch: Scratch,
+        weights: Tensor | None = None, beside: Beside = ALONE,
+    ) -> Tensor:  # fmt: skip
+        """Hidden (M, H), table (N + 1, H), bias (N + 1,), weights of the evidence (E,) -> (M,)."""
         whole = scratch.rows(len(hidden), aligned(len(table)))
         probabilities = whole[:, : len(table)]
         log_sums, mean_rows = hidden.new_empty(len(hidden)), torch.empty_like(hidden)
+        means = hidden.new_empty(len(hidden), 0 if weights is None else len(weights))
         for rows, logits in blocks(hidden, table, bias):
+            told = () if weights is None or beside.evidence is None else beside.evidence(rows)
+            for weight, said in zip([] if weights is None else weights.tolist(), told, strict=True):
+                logits[:, : len(table)].add_(said, alpha=weight)
+            if beside.blocked is not None:
+                logits.scatter_(1, beside.blocked[rows], -torch.inf)
             share = torch.softmax(logits, dim=1, out=whole[rows])
             log_sums[rows] = logits.amax(1) - share.amax(1).log()  # log p = logit - log sum, at the likeliest item
             torch.mm(probabilities[rows], table, out=mean_rows[rows])
-        ctx.save_for_backward(hidden, mean_rows)
-        ctx.probabilities, ctx.scratch, ctx.use = probabilities, scratch, scratch.uses
+            for column, said in enumerate(told):
+                means[rows, column] = torch.linalg.vecdot(probabilities[rows], said)
+        ctx.save_for_backward(hidden, mean_rows, means)
+        ctx.probabilities, ctx.scratch, ctx.use, ctx.weighted = probabilities, scratch, scratch.uses, weights is not None
         return log_sums
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """(M,) -> gradients of hidden, table and bias."""
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """(M,) -> gradients of hidden, table, bias and weights."""
         if ctx.use != ctx.scratch.uses:
             raise RuntimeError("another batch's probabilities are in the scratch by now; go backward before the next forward")
-        hidden, mean_rows = ctx.saved_tensors
+        hidden, mean_rows, means = ctx.saved_tensors
         weighted = hidden * grad[:, None]
-        return mean_rows * grad[:, None], ctx.probabilities.T @ weighted, grad @ ctx.probabilities, None
+        of_weights = grad @ means if ctx.weighted else None
+        return mean_rows * grad[:, None], ctx.probabilities.T @ weighted, grad @ ctx.probabilities, None, of_weights, None
 
 
 def aligned(width: int) -> int:

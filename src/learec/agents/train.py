@@ -12,6 +12,7 @@ from torch import Tensor
 
 from learec.agents.agent import Agent, save_agent
 from learec.agents.batches import Batch, Batches, Steps
+from learec.agents.evidence import Evidence, Teller
 from learec.agents.full_softmax import FullActor
 from learec.agents.item_product import Scratch
 from learec.agents.items import computed_once
@@ -74,7 +75,8 @@ def train(
     batches = Batches(log.training, annotations, config, workers.device)
     torch.manual_seed(derived_seed("agent", seed))
     agents = _agents(config, log, batches.state_size, annotations, workers.device)
-    learner = Learner(agents, ItemSampler(log.training.items, config.n_sampled, workers.device), entry.mask_seen)
+    teller = None if agents[0].evidence is None else Teller.of(agents[0].evidence, config, log, seed)
+    learner = Learner(agents, ItemSampler(log.training.items, config.n_sampled, workers.device), entry.mask_seen, teller)
 
     def losses(batch: Batch) -> Losses:
         with workers.autocast(config.precision), computed_once():
@@ -148,6 +150,11 @@ def _check_dense(entry: AgentEntry, n_items: int, workers: Workers) -> None:
             f"agent {entry.name}: lea names items, which computes all item embeddings at every step, and {n_items:,} items are "
             f"more than full_softmax_items = {limit:,}; drop it from lea"
         )
+    if entry.config.reads_evidence and n_items > limit:
+        raise ConfigError(
+            f"agent {entry.name}: item_knn and content are added to the logits of all items, and {n_items:,} items are more than "
+            f"full_softmax_items = {limit:,}; drop them, or name the agent in hybrids of [evaluation]"
+        )
     if workers.n > 1 and n_items > limit:
         raise ConfigError(
             f"agent {entry.name}: {n_items:,} items are more than full_softmax_items = {limit:,}, and so large a catalog is "
@@ -161,7 +168,10 @@ def _agents(config: AgentConfig, log: Log, state_size: int, annotations: Annotat
     cold, tokens = torch.as_tensor(log.cold_items), None
     if "items" in config.lea and annotations is not None:
         tokens = torch.tensor(np.asarray(annotations.item_vectors))
-    return [Agent(config, log.catalog.n_items, state_size, cold, tokens).to(device) for _ in range(n)]
+    return [
+        Agent(config, log.catalog.n_items, state_size, cold, tokens, Evidence.of(config, log, annotations)).to(device)
+        for _ in range(n)
+    ]
 
 
 class Learner:
@@ -171,9 +181,12 @@ class Learner:
     two is trained and which gives values; only the first is evaluated.
     """
 
-    def __init__(self, agents: list[Agent], sampler: ItemSampler, mask_seen: bool) -> None:
-        """With mask_seen, no maximum of Q is over items of the history, which could not be recommended either."""
-        self.agent, self.config, self.mask_seen = agents[0], agents[0].config, mask_seen
+    def __init__(self, agents: list[Agent], sampler: ItemSampler, mask_seen: bool, teller: Teller | None = None) -> None:
+        """With mask_seen, no maximum of Q is over items of the history, which could not be recommended either.
+
+        `teller`: says what the agents' evidence is before training steps.
+        """
+        self.agent, self.config, self.mask_seen, self.teller = agents[0], agents[0].config, mask_seen, teller
         self.objective, self.sampler = objective_for(self.config), sampler
         self.copy = agents[1] if len(agents) > 1 else None
         frozen = self.copy is None and self.objective.needs_critic
@@ -205,11 +218,23 @@ class Learner:
         drawn, log_expected = self.sampler.draw() if trained.is_sparse else (None, None)
         log_prob: Choose
         if drawn is None or log_expected is None:
-            log_prob = FullActor(trained, acting, self.scratch)
+            told = None if self.teller is None else self.teller.told(batch.numbers)
+            log_prob = FullActor(trained, acting, self.scratch, told, self._blocked(batch))
         else:
             log_prob = SampledActor(trained, acting, drawn, log_expected)
         values = None if other is None else self._values(trained, other, hidden, batch, drawn)
         return self.objective(Outputs(log_prob, values, int(self.batches_done)), batch.steps)
+
+    def _blocked(self, batch: Batch) -> Tensor | None:
+        """Items that are no alternative to the logged action, (M, P), 0 for none: seen ones, where evidence is read.
+
+        Items of one history are each other's neighbours: evidence speaks loudest for what cannot be recommended, and would get
+        little weight for that. An encoder alone learns by itself to leave them out.
+        """
+        if self.teller is None or not self.mask_seen:
+            return None
+        seen = batch.seen()[batch.acted]
+        return seen.masked_fill(seen == batch.steps.actions[:, None], 0)
 
     def _roles(self) -> tuple[Agent, Agent | None]:
         """Which network is trained on this batch, and which one gives values."""
@@ -252,7 +277,8 @@ class Learner:
                 if self.batches_done == self.config.switch_after:
                     optimizer.state.clear()
                 for group in optimizer.param_groups:
-                    group["lr"] = self.config.second_learning_rate
+                    if not group.get("of_evidence"):
+                        group["lr"] = self.config.second_learning_rate
 
     @torch.no_grad()
     def follow(self) -> None:
@@ -272,6 +298,10 @@ def optimizers_for(agents: list[Agent]) -> tuple[torch.optim.Optimizer, ...]:
     """AdamW; of a large catalog's tables, Adam that touches the rows in use alone (without weight decay)."""
     config = agents[0].config
     tables = [table for agent in agents for table in agent.tables()] if agents[0].is_sparse else []
-    rest = [p for agent in agents for p in agent.parameters() if not any(p is table for table in tables)]
+    weights = [agent.evidence.weights for agent in agents if agent.evidence is not None]
+    apart = [*tables, *weights]
+    rest = [p for agent in agents for p in agent.parameters() if not any(p is other for other in apart)]
     dense = torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    if weights:
+        dense.add_param_group({"params": weights, "lr": config.evidence_learning_rate, "weight_decay": 0.0, "of_evidence": True})
     return (dense, torch.optim.SparseAdam(tables, lr=config.learning_rate)) if tables else (dense,)

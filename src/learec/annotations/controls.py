@@ -14,8 +14,9 @@ from learec.annotations.table import Annotations
 from learec.data.log import Bools, Floats, Ints
 from learec.data.neighbours import unit_rows
 
-# Arrays with a row per step that a column stands for; "items" has one per item.
+# Arrays with a row per step that a column stands for; "items" and "content" have the one with a row per item.
 BY_STEP = {"state": ("states",), "reward": ("rewards",), "augmented": ("augmented", "augmented_scores", "augmented_rewards")}
+BY_ITEM = {"items", "content"}
 
 
 def shuffled(annotations: Annotations, columns: Collection[str], items: Ints, seed: int) -> Annotations:
@@ -25,7 +26,7 @@ def shuffled(annotations: Annotations, columns: Collection[str], items: Ints, se
     other = np.arange(len(annotations.rewards))
     other[rows] = rng.permutation(rows)
     placebo = replace(annotations, **{name: getattr(annotations, name)[other] for name in _arrays_of(columns)})
-    if "items" in columns:
+    if BY_ITEM & set(columns):
         placebo = replace(placebo, item_vectors=_items_permuted(annotations.item_vectors, items, rng))
     return _rewards_redrawn(placebo, rng) if "reward" in columns and "augmented" not in columns else placebo
 
@@ -39,7 +40,7 @@ def random(annotations: Annotations, columns: Collection[str], items: Ints, seed
         placebo = replace(placebo, augmented=np.where(annotations.augmented > 0, drawn, 0))
     if "state" in columns:
         placebo = replace(placebo, states=_noise_like(annotations.states, asked, rng))
-    if "items" in columns:
+    if BY_ITEM & set(columns):
         known = np.isin(np.arange(len(annotations.item_vectors)), items) & annotations.item_vectors.any(1)
         placebo = replace(placebo, item_vectors=unit_rows(_noise_like(annotations.item_vectors, known, rng)))
     if "reward" in columns:
@@ -49,7 +50,7 @@ def random(annotations: Annotations, columns: Collection[str], items: Ints, seed
 
 def replaced(annotations: Annotations, columns: Collection[str], other: Annotations) -> Annotations:
     """The named columns of other annotations of the same steps; an action keeps the rewards of those who proposed it."""
-    vectors = other.item_vectors if "items" in columns else annotations.item_vectors
+    vectors = other.item_vectors if BY_ITEM & set(columns) else annotations.item_vectors
     return replace(annotations, item_vectors=vectors, **{name: getattr(other, name) for name in _arrays_of(columns)})
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -11,7 +11,7 @@ from learec.errors import ConfigError
 
 Encoder = Literal["sasrec", "gru4rec", "caser", "nextitnet"]
 Objective = Literal["supervised", "sqn", "sac", "snqn", "sa2c", "eval"]
-LeaColumn = Literal["state", "reward", "augmented", "items"]
+LeaColumn = Literal["state", "reward", "augmented", "items", "content"]
 Placebo = Literal["shuffled", "random", "text"]
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -34,13 +34,20 @@ PRESETS: dict[str, dict[str, Any]] = {
 class AgentConfig(Record):
     """One recommender: train. `[agent]` in a recipe holds what all of its agents share."""
 
+    came_later: ClassVar[frozenset[str]] = frozenset({"item_knn", "evidence_learning_rate"})
+
     preset: Literal["strong", "published"] = Field("strong", description="values of the settings that are not named")
     encoder: Encoder = "sasrec"
     objective: Objective = Field(
         "supervised", description="agents/objectives.py has the equations; eval is the control without a maximum"
     )
     lea: tuple[LeaColumn, ...] = Field(
-        (), description="annotation columns used: state, reward, augmented, items (tokens beneath the item embeddings)"
+        (),
+        description="annotation columns used: state, reward, augmented, items (tokens beneath the item embeddings), content "
+        "(cosine of an item's text with the history's, added to the logits)",
+    )
+    item_knn: bool = Field(
+        False, description="the logarithm of item-kNN's score is added to the logits; in training by counts of other sessions"
     )
     placebo: Placebo | None = Field(
         None, description="a control of the same size in place of the columns (annotations/controls.py); true is shuffled"
@@ -64,6 +71,7 @@ class AgentConfig(Record):
         None, description="logits are so many times the cosine of hidden and item; by default their product"
     )
     learning_rate: Positive = 1e-3
+    evidence_learning_rate: Positive = Field(1e-2, description="of the weights that item_knn and content have in the logits")
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     epochs: Count = 200
     patience: Count = Field(
@@ -92,6 +100,11 @@ class AgentConfig(Record):
     )
 
     @property
+    def reads_evidence(self) -> bool:
+        """Whether counts or texts are added to its logits."""
+        return self.item_knn or "content" in self.lea
+
+    @property
     def stride(self) -> int:
         """Steps of a long session that one stretch of it trains on."""
         return max(round(self.max_length * (1 - self.overlap)), 1)
@@ -114,12 +127,14 @@ class AgentConfig(Record):
 
     @model_validator(mode="after")
     def _parts_have_a_use(self) -> "AgentConfig":
-        if self.objective == "supervised" and set(self.lea) - {"augmented", "items"}:
+        if self.objective == "supervised" and set(self.lea) & {"state", "reward"}:
             raise ValueError('lea state and reward reach the critic only; with objective supervised use "augmented" and "items"')
         if self.placebo and not self.lea:
             raise ValueError("placebo replaces the columns that lea names, and lea is empty; name them or drop placebo")
         if set(self.placebo_columns) - set(self.lea if self.placebo else ()):
             raise ValueError("placebo_columns names columns that no placebo replaces; name them in lea and say which placebo")
+        if {"items", "content"} <= set(self.lea) and len({"items", "content"} & set(self.replaced_columns)) == 1:
+            raise ValueError("items and content read the same item vectors, so a placebo replaces both or neither; name both")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} name one seed twice")
         if self.hidden_size % self.n_heads:

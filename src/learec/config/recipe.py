@@ -40,6 +40,8 @@ class Recipe(Record):
         for name in self.evaluation.hybrids:
             if name not in self.agents:
                 raise ValueError(f"evaluation.hybrids names {name!r}, which is no agent; {suggest(name, set(self.agents))}")
+            if self.agents[name].reads_evidence:
+                raise ValueError(f"evaluation.hybrids names {name!r}, which reads texts or item-kNN already; drop it there")
         if len(set(self.evaluation.hybrids)) < len(self.evaluation.hybrids):
             raise ValueError(f"evaluation.hybrids {list(self.evaluation.hybrids)} names one agent twice; name it once")
         if taken := {*self.evaluation.hybrid_names} & self.agents.keys():

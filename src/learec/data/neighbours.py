@@ -12,12 +12,21 @@ from scipy import sparse
 from learec.data.log import Floats, Ints, Sessions
 
 UNSEEN = 1e-2  # stands for an item-kNN score of zero under a logarithm
+DECAY = 0.8  # of evidence from one item of the history to the next older one
+SHRINKAGE = 20.0  # of item-kNN's cosines; both are chosen on validation (docs/results.md)
 
 
 def recency_weights(lengths: Ints, width: int, decay: float) -> Floats:
     """Decay ** age for every place of a padded history, (B, L); the newest item has age 0, padding has weight 0."""
     age = lengths[:, None] - 1 - np.arange(width)
     return np.where(age >= 0, decay ** np.maximum(age, 0), 0).astype(np.float32)
+
+
+def history_matrix(histories: Ints, lengths: Ints, decay: float, width: int) -> sparse.csr_array:
+    """Recency weights of a history's items in their columns, (B, width)."""
+    weights = recency_weights(lengths, histories.shape[1], decay)
+    rows = np.repeat(np.arange(len(histories)), histories.shape[1])
+    return sparse.csr_array((weights.ravel(), (rows, histories.ravel())), shape=(len(histories), width))
 
 
 @dataclass(frozen=True)
@@ -49,10 +58,7 @@ class ItemKNN:
 
     def scores(self, histories: Ints, lengths: Ints) -> Floats:
         """Evidence for every item, (B, N + 1)."""
-        weights = recency_weights(lengths, histories.shape[1], self.decay)
-        rows = np.repeat(np.arange(len(histories)), histories.shape[1])
-        shape = (len(histories), self.similarity.shape[0])
-        history = sparse.csr_array((weights.ravel(), (rows, histories.ravel())), shape=shape)
+        history = history_matrix(histories, lengths, self.decay, self.similarity.shape[0])
         return (history @ self.similarity).toarray()
 
 

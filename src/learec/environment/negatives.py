@@ -10,11 +10,10 @@ import torch
 
 from learec.config import EnvironmentConfig
 from learec.data.log import Bools, Floats, Ints, Sessions
-from learec.data.neighbours import ContentKNN, ItemKNN
+from learec.data.neighbours import SHRINKAGE, ContentKNN, ItemKNN
 from learec.data.windows import Windows
 
 NEIGHBOURS = 20  # a hard negative is one of so many
-SHRINKAGE = 20.0  # of item-kNN, as in annotations
 BLOCK = 2**24  # scores held at once
 
 

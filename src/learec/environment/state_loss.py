@@ -9,50 +9,45 @@ from torch import Tensor
 from learec.config import EnvironmentConfig, derived_seed
 from learec.data.filters import repeats_in
 from learec.data.log import Floats, Ints, Sessions
-from learec.data.neighbours import ItemKNN
+from learec.data.neighbours import SHRINKAGE
+from learec.data.other_sessions import OtherSessions
 from learec.environment.environment import Environment
-from learec.environment.negatives import BLOCK, SHRINKAGE, NegativeSampler
+from learec.environment.negatives import BLOCK, NegativeSampler
 from learec.sampled_softmax import ItemSampler, sampled_log_probabilities
 
-FOLDS = 5
 BEST = 50  # items that a soft target spreads over
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """Soft targets: item-kNN's best items after a history, as often as it scores them.
+    """Soft targets: item-kNN's best items after a history, as often as it scores them, by the counts of other sessions."""
 
-    A session is taught by counts of other sessions only. Were its own next action among the counts, the teacher would know it.
-    """
-
-    training: Sessions
-    by_fold: tuple[ItemKNN, ...]
-    fold_of: Ints  # (sessions,) whose counts teach a session: those of all other folds
-    history: int
+    others: OtherSessions
 
     @classmethod
     def of(cls, training: Sessions, taught: Ints, n_items: int, config: EnvironmentConfig, seed: int) -> "Teacher":
         """From the sessions `taught`, of all training sessions."""
-        fold_of = np.random.default_rng(derived_seed("soft targets", seed)).permutation(training.n_sessions) % FOLDS
-        allowed = np.isin(training.session_of, taught)
-        kept = [training.select(allowed & (fold_of[training.session_of] != fold)) for fold in range(FOLDS)]
-        return cls(training, tuple(ItemKNN.fit(part, n_items, config.decay, SHRINKAGE) for part in kept), fold_of, config.history)
+        counted = np.isin(training.session_of, taught)
+        return cls(
+            OtherSessions.of(
+                training, counted, n_items, decay=config.decay, shrinkage=SHRINKAGE, history=config.history,
+                seed=derived_seed("soft targets", seed),
+            )
+        )  # fmt: skip
 
     def targets(self, steps: Ints) -> tuple[Ints, Floats]:
         """Items (M, BEST) and their weights, which sum to 1, or to 0 where nobody else chose an item of the history."""
-        width = self.by_fold[0].similarity.shape[0]
+        width = self.others.similarity.shape[1]
         items = np.zeros((len(steps), min(BEST, width)), dtype=np.int64)
         weights = np.zeros(items.shape, dtype=np.float32)
-        folds = self.fold_of[self.training.session_of[steps]]
-        for fold in np.unique(folds):
-            of_fold = np.flatnonzero(folds == fold)
-            for start in range(0, len(of_fold), max(BLOCK // width, 1)):
-                here = of_fold[start : start + max(BLOCK // width, 1)]
-                scores = self.by_fold[fold].scores(*self.training.histories(steps[here], self.history))
-                scores[self.training.seen(steps[here])] = 0
-                scores[:, 0] = 0
-                items[here] = np.argpartition(-scores, items.shape[1] - 1, axis=1)[:, : items.shape[1]]
-                weights[here] = np.take_along_axis(scores, items[here], axis=1)
+        size = max(BLOCK // width, 1)
+        for start in range(0, len(steps), size):
+            here = slice(start, start + size)
+            scores = self.others.scores(steps[here]).toarray()
+            scores[self.others.training.seen(steps[here])] = 0
+            scores[:, 0] = 0
+            items[here] = np.argpartition(-scores, items.shape[1] - 1, axis=1)[:, : items.shape[1]]
+            weights[here] = np.take_along_axis(scores, items[here], axis=1)
         return items, weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
 
 

@@ -15,7 +15,7 @@ from learec.errors import ConfigError
 
 MAIN = "main"
 SUPERVISED: Objective = "supervised"
-WITHOUT_CRITIC = {"augmented", "items"}  # what reaches an agent that has no critic
+WITHOUT_CRITIC = {"augmented", "items", "content"}  # what reaches an agent that has no critic
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from learec.data.log import Ints, Log
 from learec.errors import ConfigError
 from learec.progress import Reporter
 from learec.serving.choose import Chosen
+from learec.serving.export_files import INDEX
 from learec.serving.folders import make_export, open_log
 from learec.serving.graph import onnx_model
 from learec.serving.hybrid import Evidence, write_rule
-from learec.serving.onnx_ranker import INDEX, OnnxRanker
+from learec.serving.onnx_ranker import OnnxRanker
 from learec.serving.ranker import Ranker, VectorRanker, padded
 from learec.serving.torch_ranker import TorchRanker, open_agent
 
@@ -36,14 +37,21 @@ def export(
     is left alone. Raises ArtifactError, or ConfigError for a model that no graph can hold.
     """
     agent, manifest = open_agent(chosen)
+    if agent.evidence is not None and hybrid is not None:
+        raise ConfigError(f"export --hybrid: {chosen} was trained with texts or item-kNN within it; drop --hybrid")
+    if agent.evidence is not None:
+        hybrid = Evidence(agent.evidence.rule(), agent.config.max_length, None)
     if index and hybrid is not None:
-        raise ConfigError("export: an index finds an agent's best items, not a hybrid's; drop --index, or drop --hybrid")
+        raise ConfigError(
+            "export: an index finds the best items by an agent's rows, and not with texts or item-kNN beside them; drop --index"
+        )
     index = hybrid is None and agent.n_items >= index_from if index is None else index
     log = open_log(chosen, manifest.request.parents["log"])
     parents = {"agent": manifest.digest, "log": log.digest}
     settings = {"max_length": agent.config.max_length, "mask_seen": manifest.request.config["mask_seen"]}
     if hybrid is not None:
-        settings["hybrid"], parents["results"] = hybrid.settings, hybrid.digest
+        settings["hybrid"] = hybrid.settings
+        parents |= {} if hybrid.digest is None else {"results": hybrid.digest}
     request = request_for("export", settings, parents, graph=GRAPH, index=index)
     if is_current(chosen.exported, request):
         reporter.say(f"{chosen.exported}: is up to date")

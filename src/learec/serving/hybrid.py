@@ -1,4 +1,4 @@
-"""A hybrid as it is served: an exported agent with item vectors and item-kNN's cosines beside it. Every item is scored."""
+"""Texts and counts as they are served: item vectors and item-kNN's cosines beside an agent, or within it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +11,17 @@ from learec.data.log import Floats, Ints
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule
 from learec.data.windows import newest
 from learec.errors import ArtifactError
-from learec.serving.onnx_ranker import RULE, load_numbers
+from learec.serving.export_files import RULE, load_numbers
 from learec.serving.ranker import VectorRanker, best_of_rows
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What stands beside an agent, and the results in which its weights were found."""
+    """What stands beside an agent."""
 
     rule: Rule
     history: int  # items that it may read
-    digest: str
+    digest: str | None  # of the results in which its weights were found; None: the agent was trained with it
 
     @property
     def settings(self) -> dict[str, float]:

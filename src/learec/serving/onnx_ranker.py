@@ -12,16 +12,13 @@ from learec.artifacts import MANIFEST, check_files, read_manifest
 from learec.data.log import Floats, Ints
 from learec.errors import ArtifactError
 from learec.serving.choose import Chosen
+from learec.serving.export_files import FILES, INDEX, OPTIONAL, load_numbers
 from learec.serving.folders import belongs, check_inside, make_export, open_catalog, served
 from learec.serving.ranker import Loaded, Ranker, VectorRanker
 
 # One thread for one call: histories are short, so a second thread would wait more than it works, and spin while it waits.
 # Several calls at a time use several cores.
 THREADS = 1
-FILES = frozenset({"model.onnx", "table.npy", "bias.npy", "counts.npy"})
-INDEX = "items.faiss"
-RULE = ("vectors.npy", "neighbours-starts.npy", "neighbours-items.npy", "neighbours-cosines.npy")  # of a hybrid
-OPTIONAL = frozenset({INDEX, *RULE})
 Outputs = list[npt.NDArray[Any]]
 WORTH_A_CALL = 64  # places of padding that a further call of the graph costs as much as
 
@@ -106,24 +103,6 @@ def load_table(folder: Path) -> tuple[Floats, Floats]:
     if len(table) != len(bias):
         raise ArtifactError(f"{folder}: holds {len(table)} rows and {len(bias)} biases; delete it and run `learec export` again")
     return table, bias
-
-
-def load_numbers(path: Path, dimensions: int) -> npt.NDArray[Any]:
-    """An array in memory: a file that is overwritten while it is served changes nothing.
-
-    Raises ArtifactError for a pickle, an archive, or any other thing that is no plain array.
-    """
-    try:
-        found = np.array(np.lib.format.open_memmap(path, mode="r"))
-    except ValueError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ArtifactError(f"{path}: is no array ({reason}); delete {path.parent} and run `learec export` again") from None
-    if found.ndim != dimensions or found.dtype.kind not in "if":
-        seen = f"{found.ndim} dimensions of {found.dtype}"
-        raise ArtifactError(
-            f"{path}: has {seen}, wanted {dimensions} of numbers; delete {path.parent} and run `learec export` again"
-        )
-    return found
 
 
 def open_graph(path: Path) -> onnxruntime.InferenceSession:

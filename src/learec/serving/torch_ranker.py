@@ -9,11 +9,12 @@ from learec.data.log import Floats, Ints
 from learec.errors import ArtifactError
 from learec.serving.choose import Chosen
 from learec.serving.folders import MAKE_AGENT, check_inside, open_catalog, open_log, served
-from learec.serving.ranker import Loaded, VectorRanker, best_of_rows
+from learec.serving.hybrid import HybridRanker
+from learec.serving.ranker import Loaded, Ranker, VectorRanker, best_of_rows
 
 
 class TorchRanker(VectorRanker):
-    """An agent as it was trained."""
+    """An agent as it was trained, without the evidence within it."""
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent.eval()
@@ -43,7 +44,10 @@ def load_torch(chosen: Chosen) -> Loaded:
     """An agent as it was trained."""
     agent, manifest = open_agent(chosen)
     counts = open_log(chosen, manifest.request.parents["log"]).training_counts
-    return TorchRanker(agent), open_catalog(chosen, manifest.request.parents["log"]), served(chosen, manifest, counts)
+    ranker: Ranker = TorchRanker(agent)
+    if agent.evidence is not None:
+        ranker = HybridRanker(TorchRanker(agent), agent.evidence.rule(), agent.config.max_length)
+    return ranker, open_catalog(chosen, manifest.request.parents["log"]), served(chosen, manifest, counts)
 
 
 def open_agent(chosen: Chosen) -> tuple[Agent, Manifest]:

@@ -1,0 +1,43 @@
+"""item-kNN for training: what counts say of a history once the session that it comes from is left out of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from learec.data.log import Bools, Ints, Sessions
+from learec.data.neighbours import ItemKNN, history_matrix
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class OtherSessions:
+    """Sessions are dealt into folds; one is told the counts of all folds but its own.
+
+    Were a session's own next action among the counts, they would know it, and whoever learns from them would learn to trust
+    them too much.
+    """
+
+    training: Sessions
+    similarity: sparse.csr_array  # (FOLDS * (N + 1), N + 1): item-kNN's cosines without a fold, one fold after the other
+    fold_of: Ints  # (sessions,)
+    decay: float
+    history: int
+
+    @classmethod
+    def of(
+        cls, training: Sessions, counted: Bools, n_items: int, *, decay: float, shrinkage: float, history: int, seed: int
+    ) -> "OtherSessions":
+        """Of the training steps that are `counted` (E,). Whoever asks reads `history` items at most."""
+        fold_of = np.random.default_rng(seed).permutation(training.n_sessions) % FOLDS
+        kept = [training.select(counted & (fold_of[training.session_of] != fold)) for fold in range(FOLDS)]
+        tables = [ItemKNN.fit(part, n_items, decay, shrinkage).similarity for part in kept]
+        return cls(training, sparse.csr_array(sparse.vstack(tables)), fold_of, decay, history)
+
+    def scores(self, steps: Ints) -> sparse.csr_array:
+        """item-kNN's scores before the training steps (M,), (M, N + 1)."""
+        rows, width = self.similarity.shape
+        first_rows = self.fold_of[self.training.session_of[steps]] * width
+        histories, lengths = self.training.histories(steps, self.history)
+        return history_matrix(histories + first_rows[:, None], lengths, self.decay, rows) @ self.similarity
