@@ -7,10 +7,11 @@ import torch
 from learec.artifacts import read_manifest
 from learec.config import EnvironmentConfig
 from learec.data.log import Sessions
+from learec.data.other_sessions import FOLDS
 from learec.environment.adapt import adapt
 from learec.environment.environment import Environment
 from learec.environment.negatives import NegativeSampler
-from learec.environment.state_loss import FOLDS, StateLoss, Teacher
+from learec.environment.state_loss import StateLoss, Teacher
 from learec.sampled_softmax import ItemSampler
 
 SMALL = {
@@ -110,7 +111,9 @@ def test_the_teacher_says_what_others_chose_and_never_counts_the_session_itself(
     teacher = Teacher.of(training, np.arange(len(sessions)), 3, EnvironmentConfig(), 0)
     items, weights = teacher.targets(np.array([1, 41]))  # the second steps of the first and the last session
     taught = [set(items[row][weights[row] > 0].tolist()) for row in range(2)]
-    same_fold = teacher.fold_of[0] == teacher.fold_of[20]  # whether the session with 3 is left out for the first one too
+    same_fold = (
+        teacher.others.fold_of[0] == teacher.others.fold_of[20]
+    )  # whether the session with 3 is left out for the first one too
     assert taught == [{2} if same_fold else {2, 3}, {2}]
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
 
@@ -123,7 +126,7 @@ def test_sessions_that_are_not_taught_are_not_counted_and_seen_items_are_no_targ
     assert items[1][weights[1] > 0].tolist() == [2]
     _, after_all = teacher.targets(np.array([1]))
     assert after_all.sum() == pytest.approx(1)
-    assert {int(fold) for fold in teacher.fold_of} == set(range(FOLDS))
+    assert {int(fold) for fold in teacher.others.fold_of} == set(range(FOLDS))
 
 
 def test_a_large_catalog_is_adapted_against_a_sample_and_soft_targets_change_the_state(family_folder, small_log, tmp_path, quiet):

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from learec.artifacts import MANIFEST, file_digest
+from learec.agents.train import train
+from learec.artifacts import MANIFEST, file_digest, read_manifest
+from learec.config import AgentConfig, AgentEntry
 from learec.data.log import load_log
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule, unit_rows
 from learec.errors import ArtifactError, ConfigError
 from learec.evaluation.hybrid import Hybrid
+from learec.line import validation_of
 from learec.progress import Reporter
 from learec.serving.choose import choose_agent
 from learec.serving.export import export
@@ -59,6 +62,44 @@ def test_served_scores_are_those_of_evaluation(run_copy, width, rng):
         assert found == {name: pytest.approx(scores[i + 1], abs=1e-4) for i, name in enumerate(some) if scores[i + 1] > -np.inf}
 
 
+@pytest.fixture
+def run_with_evidence(run_copy):
+    """A run whose agent `told` was trained with item-kNN within it, and is exported."""
+    log = load_log(run_copy / "log")
+    config = AgentConfig(hidden_size=16, epochs=3, batch_size=16, max_length=12, item_knn=True)
+    train(
+        AgentEntry("told", 0, config), log, None, run_copy / "agents/told/seed-0", device="cpu", reporter=QUIET,
+        validate=validation_of(log, True),
+    )  # fmt: skip
+    export(choose_agent(run_copy, "told"), QUIET)
+    return run_copy
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_an_agent_with_evidence_within_is_served_as_it_was_measured(run_with_evidence, backend, rng):
+    served = Recommender.load(run_with_evidence, "told", backend=backend)
+    log, agent = load_log(run_with_evidence / "log"), open_agent(choose_agent(run_with_evidence, "told"))[0]
+    rule = agent.evidence.rule()
+    names, differs = log.catalog.ids, 0
+    for _ in range(100):
+        numbers = rng.integers(1, log.catalog.n_items + 1, rng.integers(1, 28))
+        scores = agent.scores(numbers[None], np.array([len(numbers)]))[0]
+        differs += np.unique(rule.scores(numbers[None], np.array([len(numbers)]))).size > 1
+        scores[[0, *numbers]] = -np.inf
+        answer = served.recommend([names[number] for number in numbers], 5)
+        assert [item.score for item in answer.items] == pytest.approx(np.sort(scores)[::-1][:5].tolist(), abs=1e-4)
+    assert differs, "counts say something"
+
+
+def test_texts_and_counts_are_not_put_beside_an_agent_that_has_them_within(run_with_evidence):
+    with pytest.raises(ConfigError, match="trained with texts or item-kNN within it; drop --hybrid"):
+        export(choose_agent(run_with_evidence, "told"), QUIET, hybrid=evidence(run_with_evidence))
+    with pytest.raises(ConfigError, match="drop --index"):
+        export(choose_agent(run_with_evidence, "told"), QUIET, True)
+    manifest = read_manifest(run_with_evidence / "export/told/seed-0", "export", "")
+    assert set(manifest.request.parents) == {"agent", "log"}
+
+
 def test_many_queries_at_once_get_the_answers_of_each_alone(hybrid_run, rng):
     served = Recommender.load(hybrid_run, "sasrec", backend="onnx")
     names = np.array(served.catalog.ids[1:])
@@ -91,7 +132,7 @@ def test_an_export_that_is_up_to_date_is_left_alone_and_other_weights_are_not(hy
 
 def test_what_does_not_go_together_is_refused(run_copy):
     chosen, known = choose_agent(run_copy, "sasrec"), evidence(run_copy)
-    with pytest.raises(ConfigError, match="an index finds an agent's best items, not a hybrid's"):
+    with pytest.raises(ConfigError, match="an index finds the best items by an agent's rows"):
         export(chosen, QUIET, True, hybrid=known)
     fewer = Rule(ContentKNN(known.rule.content.vectors[:-3], 0.7), known.rule.knn, 1.0)
     with pytest.raises(ArtifactError, match="item vectors are of"):

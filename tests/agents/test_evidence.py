@@ -1,0 +1,218 @@
+"""Evidence within an agent: told without one's own counts, added to logits with trained weights, kept, and served."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from learec.agents.agent import Agent, load_agent
+from learec.agents.evidence import AT_START, Evidence, Teller
+from learec.agents.full_softmax import FullActor
+from learec.agents.item_product import Scratch
+from learec.agents.train import Learner, optimizers_for, train
+from learec.annotations.annotate import annotate
+from learec.annotations.table import load_annotations
+from learec.annotations.text_environment import TextEnvironment
+from learec.config import AgentConfig, AgentEntry, AnnotationsConfig
+from learec.data.log import Sessions
+from learec.data.neighbours import DECAY, SHRINKAGE, UNSEEN, ItemKNN
+from learec.data.other_sessions import FOLDS, OtherSessions
+from learec.errors import ConfigError
+from learec.sampled_softmax import ItemSampler
+
+SMALL = {"hidden_size": 8, "n_layers": 1, "batch_size": 16, "max_length": 10, "dropout": 0.0}
+BOTH = AgentConfig(**SMALL, item_knn=True, lea=("content",))
+
+
+@pytest.fixture
+def annotations(small_log, tmp_path, quiet):
+    annotate(AnnotationsConfig(), small_log, TextEnvironment.of(small_log, 0.8), "d", tmp_path / "annotations", reporter=quiet)
+    return load_annotations(tmp_path / "annotations")
+
+
+def agent_of(config, log, annotations):
+    torch.manual_seed(0)
+    evidence = Evidence.of(config, log, annotations)
+    return Agent(config, log.catalog.n_items, 0, torch.as_tensor(log.cold_items), evidence=evidence)
+
+
+def sessions_of(*sessions):
+    n = sum(map(len, sessions))
+    items = np.array([item for session in sessions for item in session], dtype=np.int32)
+    offsets = np.cumsum([0, *map(len, sessions)])
+    return Sessions(offsets, items, np.zeros(n, dtype=np.int8), np.ones(n, dtype=np.float32))
+
+
+def test_a_session_is_told_the_counts_of_all_folds_but_its_own():
+    rng = np.random.default_rng(0)
+    training = sessions_of(*[rng.integers(1, 9, rng.integers(2, 7)).tolist() for _ in range(40)])
+    everything = np.ones(training.n_steps, dtype=bool)
+    others = OtherSessions.of(training, everything, 8, decay=0.5, shrinkage=1.0, history=3, seed=1)
+    steps = np.arange(training.n_steps)
+    found = others.scores(steps).toarray()
+    assert sorted(set(others.fold_of.tolist())) == list(range(FOLDS))
+    for fold in range(FOLDS):
+        other = training.select(others.fold_of[training.session_of] != fold)
+        here = steps[others.fold_of[training.session_of] == fold]
+        expected = ItemKNN.fit(other, 8, 0.5, 1.0).scores(*training.histories(here, 3))
+        np.testing.assert_allclose(found[here], expected, rtol=1e-6)
+
+
+def test_what_is_told_of_chosen_items_is_what_is_told_of_all(small_log, annotations):
+    teller = Teller.of(Evidence.of(BOTH, small_log, annotations), BOTH, small_log, 0)
+    told = teller.told(np.arange(20, 60))
+    texts, counts = told.rows(slice(0, 40))
+    items = torch.randint(0, small_log.catalog.n_items + 1, (40, 7))
+    for whole, some in zip((texts, counts), told.at(items), strict=True):
+        torch.testing.assert_close(some, whole.gather(1, items))
+    np.testing.assert_allclose(counts, np.log(teller.others.scores(np.arange(20, 60)).toarray() / UNSEEN + 1), rtol=1e-5)
+    histories = small_log.training.histories(np.arange(20, 60), BOTH.max_length)
+    np.testing.assert_allclose(texts, teller.content.scores(*histories), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(told.rows(slice(5, 9))[1], counts[5:9])
+    assert counts.any()
+    assert texts.any()
+
+
+@pytest.mark.parametrize("autocast", [False, True], ids=["in blocks", "in one product"])
+def test_log_probabilities_and_gradients_are_those_of_the_sum_of_all_three(small_log, annotations, autocast):
+    agent = agent_of(BOTH, small_log, annotations).eval()
+    steps, hidden = np.arange(20, 60), torch.randn(40, 8, requires_grad=True)
+    told = Teller.of(agent.evidence, BOTH, small_log, 0).told(steps)
+    blocked = torch.randint(1, small_log.catalog.n_items + 1, (40, 3))
+    warm = torch.as_tensor(np.setdiff1d(np.arange(1, small_log.catalog.n_items + 1), small_log.cold_items))
+    actions = warm[torch.randint(0, len(warm), (40, 4))]
+    actions = torch.where((actions[:, :, None] == blocked[:, None]).any(2), warm[0], actions)
+    blocked = torch.where(blocked == warm[0], 0, blocked)
+    trained = [hidden, agent.evidence.weights, agent.item_embedding.weight, agent.actor_bias]
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = FullActor(agent, hidden, Scratch(), told, blocked)(actions)
+        mine = torch.autograd.grad(found.sum(), trained)
+    texts, counts = told.rows(slice(None))
+    whole = agent.logits(hidden) + agent.evidence.weights[0] * texts + agent.evidence.weights[1] * counts
+    expected = whole.scatter(1, blocked, -torch.inf).log_softmax(1).gather(1, actions)
+    theirs = torch.autograd.grad(expected.sum(), trained)
+    within = {"rtol": 0.05, "atol": 0.15} if autocast else {"rtol": 1e-4, "atol": 1e-4}
+    torch.testing.assert_close(found, expected, **within)
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other, **within)
+
+
+def test_an_agent_that_has_learnt_nothing_ranks_as_the_rule_does_where_its_rows_say_nothing(small_log, annotations):
+    agent = agent_of(BOTH, small_log, annotations)
+    torch.nn.init.zeros_(agent.item_embedding.weight)
+    histories, lengths = small_log.training.histories(np.arange(1, 40), 10)
+    rule = agent.evidence.rule()
+    assert (rule.text_weight, rule.knn_weight, rule.content.decay, rule.knn.decay) == (*AT_START, DECAY, DECAY)
+    expected, found = rule.scores(histories, lengths), agent.scores(histories, lengths)
+    possible = np.isfinite(found)
+    np.testing.assert_allclose(found[possible], expected[possible], rtol=1e-5)
+    assert not possible[:, [0, *small_log.cold_items]].any()
+    similarity = ItemKNN.fit(small_log.training, small_log.catalog.n_items, DECAY, SHRINKAGE).similarity
+    np.testing.assert_array_equal(rule.knn.similarity.toarray(), similarity.toarray())
+
+
+def test_seen_items_are_no_alternative_but_the_logged_action_always_is(small_log, annotations):
+    agent = agent_of(BOTH, small_log, annotations)
+    teller = Teller.of(agent.evidence, BOTH, small_log, 0)
+    learner = Learner([agent], ItemSampler(small_log.training.items, 8, "cpu"), True, teller)
+    from learec.agents.batches import Batches
+
+    batch = Batches(small_log.training, annotations, BOTH, "cpu").epoch(0, 0)[0]
+    blocked = learner._blocked(batch)
+    for row, (number, action) in enumerate(zip(batch.numbers, batch.steps.actions.tolist(), strict=True)):
+        history, length = small_log.training.histories(np.array([number]), 10)
+        assert set(blocked[row].tolist()) - {0} == set(history[0, : length[0]].tolist()) - {action}
+        assert small_log.training.items[number] == action
+    learner.mask_seen = False
+    assert learner._blocked(batch) is None
+
+
+def test_parts_of_a_batch_keep_the_numbers_of_their_steps(small_log, annotations):
+    from learec.agents.batches import Batches
+
+    batch = Batches(small_log.training, annotations, BOTH, "cpu").epoch(0, 0)[0]
+    parts = [batch.part(process, 3) for process in range(3)]
+    assert sorted(np.concatenate([part.numbers for part in parts]).tolist()) == sorted(batch.numbers.tolist())
+    for part in parts:
+        assert small_log.training.items[part.numbers].tolist() == part.steps.actions.tolist()
+
+
+def test_weights_of_evidence_have_a_learning_rate_of_their_own_and_keep_it(small_log, annotations):
+    config = AgentConfig(**SMALL, item_knn=True, lea=("content",), objective="sa2c", switch_after=1)
+    agents = [agent_of(config, small_log, annotations)]
+    [optimizer] = optimizers_for(agents)
+    learner = Learner(agents, ItemSampler(small_log.training.items, 8, "cpu"), True)
+    learner.batches_done += 5
+    learner.prepare_step()
+    rates = {id(p): group["lr"] for group in learner.optimizers[0].param_groups for p in group["params"]}
+    assert rates[id(agents[0].evidence.weights)] == config.evidence_learning_rate
+    assert rates[id(agents[0].actor_bias)] == config.second_learning_rate
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    assert len({id(p) for p in held}) == len(held) == len(list(agents[0].parameters())), "every parameter once"
+
+
+@pytest.mark.parametrize("objective", ["supervised", "snqn"])
+@pytest.mark.parametrize("encoder", ["sasrec", "gru4rec"])
+def test_a_trained_agent_moves_its_weights_and_scores_the_same_when_opened_again(
+    small_log, annotations, tmp_path, quiet, objective, encoder
+):
+    config = replace_config(BOTH, objective=objective, encoder=encoder, epochs=2)
+    measured = []
+
+    def validate(agent):
+        histories = small_log.training.histories(np.arange(1, 30), 10)
+        measured.append(agent.scores(*histories))
+        return {"NDCG@10": float(len(measured))}  # the last epoch is the best one
+
+    train(AgentEntry("a", 0, config), small_log, annotations, tmp_path / "a", device="cpu", reporter=quiet, validate=validate)
+    agent, manifest = load_agent(tmp_path / "a", "cpu")
+    assert agent.evidence.weights.tolist() != list(AT_START)
+    np.testing.assert_array_equal(agent.scores(*small_log.training.histories(np.arange(1, 30), 10)), measured[-1])
+    assert manifest.request.config["item_knn"] is True
+
+
+def replace_config(config, **settings):
+    return config.replaced(settings)
+
+
+def test_counts_alone_need_no_annotations_and_an_agent_without_evidence_asks_for_what_it_did(small_log, tmp_path, quiet):
+    config = AgentConfig(**SMALL, item_knn=True, epochs=1)
+    train(
+        AgentEntry("a", 0, config), small_log, None, tmp_path / "a", device="cpu", reporter=quiet,
+        validate=lambda agent: {"NDCG@10": 0.0},
+    )  # fmt: skip
+    agent, _ = load_agent(tmp_path / "a", "cpu")
+    assert agent.evidence.rule().content.vectors.shape[1] == 0
+    assert agent.evidence.rule().knn.similarity.nnz
+    asked = AgentConfig(**SMALL).model_dump(mode="json")
+    assert "item_knn" not in asked
+    assert "evidence_learning_rate" not in asked
+
+
+def test_text_alone_has_no_neighbours(small_log, annotations):
+    evidence = Evidence.of(AgentConfig(**SMALL, lea=("content",)), small_log, annotations)
+    assert evidence.rule().knn.similarity.nnz == 0
+    assert evidence.rule().content.vectors.shape == annotations.item_vectors.shape
+    assert Evidence.of(AgentConfig(**SMALL, lea=("items",)), small_log, annotations) is None
+
+
+def test_a_catalog_whose_softmax_is_sampled_is_refused(small_log, tmp_path, quiet):
+    config = AgentConfig(**SMALL, item_knn=True, full_softmax_items=5)
+    with pytest.raises(ConfigError, match="item_knn and content are added to the logits of all items"):
+        train(
+            AgentEntry("a", 0, config), small_log, None, tmp_path / "a", device="cpu", reporter=quiet,
+            validate=lambda agent: {"NDCG@10": 0.0},
+        )  # fmt: skip
+
+
+def test_a_placebo_of_one_of_two_columns_that_share_vectors_is_refused():
+    with pytest.raises(ValueError, match="read the same item vectors"):
+        AgentConfig(lea=("items", "content"), placebo="text", placebo_columns=("content",))
+    assert AgentConfig(lea=("items", "content"), placebo="text").replaced_columns == ("items", "content")
+
+
+def test_weights_are_among_what_a_checkpoint_holds(small_log, annotations):
+    learner = Learner([agent_of(BOTH, small_log, annotations)], ItemSampler(small_log.training.items, 8, "cpu"), True)
+    assert "agent.evidence.weights" in learner.tensors()
+    assert json.dumps(sorted(learner.tensors())).count("evidence") == 1, "what is not trained is not written at every epoch"
