@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from learec.config.experiment import load_experiment
-from learec.errors import ArtifactError
+from learec.errors import ArtifactError, ConfigError
 from learec.experiment.board import Board
 from learec.experiment.grid import plan_of
-from learec.experiment.jobs import jobs_of
+from learec.experiment.jobs import asked_for, jobs_of
 from learec.experiment.processes import Ended, Processes
 from learec.experiment.schedule import Progress, work_off
 from learec.experiment.workplace import only
@@ -127,6 +127,30 @@ def test_a_terminal_shows_cells_by_log_and_what_is_at_work_and_else_a_line_tells
     assert " ".join(rows[4]) == "now: b/main/adapt, about 60 s left"
     assert board.line("a/main/sasrec/0") == "a/main/sasrec/0: made in 30 s [2 of 6 cells, about 60 s left]"
     assert board.line("b/main/sasrec/0") == "b/main/sasrec/0: failed: diverged [nan] [2 of 6 cells, about 60 s left]"
+
+
+def test_cells_that_are_asked_for_are_made_with_what_they_need_and_others_are_kept_where_they_are_there(jobs):
+    hands = Hands(kept={"a/main/sasrec-snqn/0": 60.0}, refused=["a/main/annotate"])
+    progress = worked_off(asked_for(jobs, ["a/*/sasrec/0"]), hands)
+    assert hands.started == ["a/main/prepare", "a/main/sasrec/0", "a/main/evaluate"]
+    assert progress.states["a/main/sasrec-snqn/0"] == "kept"
+    assert {name for name, state in progress.states.items() if state == "not asked for"} == {
+        "a/main/adapt", "a/main/annotate", "a/main/sasrec-snqn-RM/0", *(name for name in jobs if name.startswith("b/")),
+    }  # fmt: skip
+    assert progress.cells() == {"made": 1, "kept": 1}
+    assert not progress.missing, "what nobody asked for is not missing"
+
+
+def test_what_an_asked_cell_reads_is_made_for_it(jobs):
+    hands = Hands()
+    worked_off(asked_for(jobs, ["b/main/*RM*", "b/main/sasrec-snqn/*"]), hands)
+    stages = ["prepare", "adapt", "annotate"]
+    assert sorted(hands.started) == sorted(f"b/main/{n}" for n in [*stages, "sasrec-snqn/0", "sasrec-snqn-RM/0", "evaluate"])
+
+
+def test_a_pattern_that_names_no_cell_is_refused(jobs):
+    with pytest.raises(ConfigError, match="names no cell; a cell's name is LOG/main/AGENT/SEED, such as a/main/sasrec/0"):
+        asked_for(jobs, ["a/main/sasrec/0", "c/*"])
 
 
 def test_what_is_there_starts_no_process(jobs):

@@ -60,7 +60,8 @@ def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
     contestants = [Contestant(name, None, DESCRIPTIONS[name], scorer) for name, scorer in found.items()]
     for entry in run.recipe.entries:
         config = entry.config
-        told = ", ".join([config.encoder, config.objective, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
+        parts = [config.encoder, config.objective, *(["item_knn"] if config.item_knn else [])]
+        told = ", ".join([*parts, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
         agent, _ = load_agent(run.agent_folder(entry), run.options.device)
         contestants.append(Contestant(entry.name, entry.seed, told + _told_placebo(config), agent))
     rule = rule_of(run.recipe.evaluation, found["item_knn"], vectors, tfidf)

@@ -168,6 +168,7 @@ def test_a_trained_agent_moves_its_weights_and_scores_the_same_when_opened_again
     train(AgentEntry("a", 0, config), small_log, annotations, tmp_path / "a", device="cpu", reporter=quiet, validate=validate)
     agent, manifest = load_agent(tmp_path / "a", "cpu")
     assert agent.evidence.weights.tolist() != list(AT_START)
+    assert list(manifest.notes["evidence"].values()) == agent.evidence.weights.tolist()
     np.testing.assert_array_equal(agent.scores(*small_log.training.histories(np.arange(1, 30), 10)), measured[-1])
     assert manifest.request.config["item_knn"] is True
 

@@ -100,6 +100,8 @@ def train(
         curves = fit(task, plan, folder=partial, reporter=reporter, description=description, workers=workers, log=told)
         notes["curves"] = asdict(curves)
         learner.agent.bake()
+        if learner.agent.evidence is not None:
+            notes["evidence"] = dict(zip(("text_weight", "knn_weight"), learner.agent.evidence.weights.tolist(), strict=True))
         if workers.is_main:
             save_agent(learner.agent, partial)
     return notes

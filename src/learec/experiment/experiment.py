@@ -1,13 +1,14 @@
 """learec experiment: the grid is planned, its jobs are worked off, and what came of it is written as tables."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from learec.artifacts import write_text
 from learec.config.experiment import Experiment
 from learec.experiment.board import Board
 from learec.experiment.grid import Plan, Planned
-from learec.experiment.jobs import jobs_of, name_of
+from learec.experiment.jobs import Job, name_of
 from learec.experiment.processes import Processes
 from learec.experiment.render import latex, markdown
 from learec.experiment.results import gather, save
@@ -16,14 +17,14 @@ from learec.experiment.tables import Found, tables_of
 from learec.experiment.workplace import LocalHands, Workplace
 
 
-def experiment(declared: Experiment, plan: Plan, workplace: Workplace, processes: Processes) -> Progress:
-    """Make what is missing or stale of the whole grid, then cells.parquet, tables.md and tables.tex, which cover what is there.
+def experiment(declared: Experiment, plan: Plan, jobs: Mapping[str, Job], workplace: Workplace, processes: Processes) -> Progress:
+    """Make what is missing or stale of the jobs asked for, then cells.parquet, tables.md and tables.tex of all that is there.
 
     Raises ArtifactError if another one is at work in the same folder, or if a folder holds something else.
     """
     with workplace.locked():
         workplace.set_up(plan)
-        progress = Progress(jobs_of(plan))
+        progress = Progress(jobs)
         board = Board(progress, processes.n, workplace.reporter)
         with board.shown():
             work_off(progress, LocalHands(workplace, plan, progress, processes), board.told)

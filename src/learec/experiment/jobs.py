@@ -1,10 +1,12 @@
 """The jobs of an experiment: a process for every stage of every recipe and every cell, and what each of them waits for."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from learec.config import AgentEntry, Recipe
+from learec.errors import ConfigError
 from learec.experiment.grid import MAIN, Plan, Planned
 
 JobStage = Literal["prepare", "share", "adapt", "annotate", "train", "evaluate"]
@@ -19,6 +21,7 @@ class Job:
     needs: tuple[str, ...] = ()  # names of jobs that must have been done
     after: tuple[str, ...] = ()  # and of jobs that must be over, one way or another
     entry: AgentEntry | None = None  # of a training
+    asked: bool = True  # whether it is to be made if it is not there
 
     @property
     def name(self) -> str:
@@ -74,3 +77,20 @@ def _stages(run: Planned, main: Planned) -> Iterator[Job]:
         yield Job(run, "share", (name_of(main, "prepare"),))
         yield Job(run, "adapt", (name_of(run, "share"),))
         yield Job(run, "annotate", (name_of(run, "adapt"),))
+
+
+def asked_for(jobs: Mapping[str, Job], patterns: Sequence[str]) -> dict[str, Job]:
+    """The same jobs, of which those are asked for that make the cells named by shell patterns, and all that they need.
+
+    Raises ConfigError for a pattern that names none.
+    """
+    cells = [name for name, job in jobs.items() if job.stage == "train"]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in cells):
+            raise ConfigError(f"--only {pattern!r}: names no cell; a cell's name is LOG/main/AGENT/SEED, such as {cells[0]}")
+    asked = {name for name in cells if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    asked |= {name for name, job in jobs.items() if job.stage == "evaluate" and asked & set(job.after)}
+    for name in reversed(list(jobs)):  # each stands behind those that it waits for
+        if name in asked:
+            asked |= set(jobs[name].needs)
+    return {name: replace(job, asked=name in asked) for name, job in jobs.items()}

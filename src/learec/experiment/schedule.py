@@ -11,8 +11,8 @@ from learec.errors import LearecError
 from learec.experiment.jobs import Job
 from learec.experiment.processes import Ended, Processes
 
-State = Literal["waiting", "running", "made", "kept", "failed", "left out"]
-OVER: frozenset[State] = frozenset({"made", "kept", "failed", "left out"})
+State = Literal["waiting", "running", "made", "kept", "failed", "left out", "not asked for"]
+OVER: frozenset[State] = frozenset({"made", "kept", "failed", "left out", "not asked for"})
 DONE: frozenset[State] = frozenset({"made", "kept"})
 POLL_SECONDS = 0.1
 
@@ -50,9 +50,9 @@ class Progress:
         return all(state in OVER for state in self.states.values())
 
     def cells(self, log: str | None = None) -> Counter[State]:
-        """How many cells are in which state, of one log or of all."""
+        """How many cells are in which state, of one log or of all; of those that nobody asked for, the ones that are there."""
         chosen = (name for name, job in self.jobs.items() if job.stage == "train" and log in (None, job.run.log))
-        return Counter(self.states[name] for name in chosen)
+        return Counter(self.states[name] for name in chosen if self.jobs[name].asked or self.states[name] in DONE)
 
     def ready(self) -> Job | None:
         """The first job that may start. Marks those on the way that never can."""
@@ -62,6 +62,9 @@ class Progress:
             broken = self._broken(job)
             if broken is None:
                 return job
+            if not job.asked:
+                self.states[name] = "not asked for"
+                continue
             self.states[name], self.errors[name] = "left out", self._cause(broken)
         return None
 
@@ -87,7 +90,7 @@ class Progress:
         medians = {log: statistics.median(values) for log, values in by_log.items()}
         typical, left, now = statistics.median(self.cell_seconds.values()), 0.0, time.monotonic()
         for name, job in self.jobs.items():
-            if job.stage == "train" and self.states[name] in ("waiting", "running"):
+            if job.stage == "train" and job.asked and self.states[name] in ("waiting", "running"):
                 passed = now - self.began[name] if name in self.began else 0.0
                 left += max(medians.get(job.run.log, typical) - passed, 0.0)
         return left / processes
@@ -142,11 +145,17 @@ def _start_what_can(progress: Progress, hands: Hands, told: Callable[[str], None
     while hands.processes.has_room and (job := progress.ready()):
         try:
             seconds = hands.kept(job)
-            if seconds is None:
+            if seconds is None and job.asked:
                 hands.start(job)
         except LearecError as error:
-            progress.end(Ended(job.name, str(error), 0.0))
-            told(job.name)
+            if job.asked:
+                progress.end(Ended(job.name, str(error), 0.0))
+                told(job.name)
+            else:
+                progress.states[job.name] = "not asked for"
+            continue
+        if seconds is None and not job.asked:
+            progress.states[job.name] = "not asked for"
             continue
         progress.states[job.name] = "running" if seconds is None else "kept"
         if seconds is None:
