@@ -13,15 +13,18 @@ from learec.evaluation.baselines import tfidf_of
 from learec.evaluation.hybrid import rule_of
 from learec.evaluation.metrics import HISTORY
 from learec.serving.choose import Chosen
-from learec.serving.hybrid import Evidence
+from learec.serving.hybrid import WITHIN, Beside
 
 WEIGHTS = "hybrids.json"
 MAKE_WITH = "learec evaluate RECIPE"
 
 
-def evidence_for(chosen: Chosen) -> Evidence:
+def beside_for(chosen: Chosen) -> Beside:
     """What evaluate measured beside this agent. Raises ConfigError if it did not, ArtifactError if something changed since."""
     run_folder = chosen.run_folder
+    trained = read_manifest(chosen.trained, "agent", "learec train RECIPE")
+    if "evidence" in trained.request.config:
+        raise ConfigError(WITHIN.format(chosen))
     manifest = read_manifest(run_folder / "results", "results", MAKE_WITH)
     check_files(run_folder / "results", manifest, MAKE_WITH, {WEIGHTS})
     weights = json.loads((run_folder / "results" / WEIGHTS).read_text(encoding="utf-8"))
@@ -35,7 +38,7 @@ def evidence_for(chosen: Chosen) -> Evidence:
         )
     log = load_log(run_folder / "log")
     parents = manifest.request.parents
-    present = {"log": log.digest, f"agent {chosen}": read_manifest(chosen.trained, "agent", "learec train RECIPE").digest}
+    present = {"log": log.digest, f"agent {chosen}": trained.digest}
     annotations = load_annotations(run_folder / "annotations") if "annotations" in parents else None
     if annotations is not None:
         present["annotations"] = annotations.digest
@@ -46,4 +49,4 @@ def evidence_for(chosen: Chosen) -> Evidence:
     knn = ItemKNN.fit(log.training, log.catalog.n_items, config.knn_decay, config.knn_shrinkage)
     found = weights[column]
     rule = replace(rule_of(config, knn, vectors, tfidf), text_weight=found["text_weight"], knn_weight=found["knn_weight"])
-    return Evidence(rule, HISTORY, manifest.digest)
+    return Beside(rule, HISTORY, manifest.digest)

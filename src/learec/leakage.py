@@ -13,6 +13,7 @@ from learec.artifacts import MANIFEST, Manifest, check_files, load_array, read_m
 from learec.data.audit_text import tell
 from learec.data.audited import open_split
 from learec.data.log import MAKE_WITH, Bools, Ints, Log, Sessions
+from learec.data.neighbours import DECAY, SHRINKAGE, ItemKNN
 from learec.errors import ArtifactError
 from learec.progress import Reporter
 
@@ -215,6 +216,22 @@ def _check_agent(folder: Path, log: Log, found: Findings) -> None:
         found.failures.append(
             f"{folder}: was trained without {len(cold):,} items and the training steps lack {len(log.cold_items):,}, first "
             f"difference item number {differing[0] if len(differing) else 0}; make it again with `learec train RECIPE`"
+        )
+    _check_counts(folder, manifest, log, found)
+
+
+def _check_counts(folder: Path, manifest: Manifest, log: Log, found: Findings) -> None:
+    """Counts within an agent must be those of the training steps alone."""
+    names = ("starts", "neighbours", "cosines")
+    held = [_tensor(folder, manifest, f"evidence.{name}") for name in names]
+    if any(part is None for part in held) or not len(np.asarray(held[-1])):
+        return
+    similarity = ItemKNN.fit(log.training, log.catalog.n_items, DECAY, SHRINKAGE).similarity
+    expected = (similarity.indptr, similarity.indices, similarity.data)
+    if not all(np.array_equal(np.asarray(one), other) for one, other in zip(held, expected, strict=True)):
+        found.failures.append(
+            f"{folder}: its item-kNN is not that of the training steps, so it may know held-out ones; make it again with "
+            "`learec train RECIPE`"
         )
 
 

@@ -3,19 +3,21 @@
 import json
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from learec.agents.agent import Agent, load_agent
+from learec.agents.batches import Batches
 from learec.agents.evidence import AT_START, Evidence, Teller
 from learec.agents.full_softmax import FullActor
 from learec.agents.item_product import Scratch
 from learec.agents.train import Learner, optimizers_for, train
 from learec.annotations.annotate import annotate
-from learec.annotations.table import load_annotations
+from learec.annotations.table import Annotations, load_annotations
 from learec.annotations.text_environment import TextEnvironment
 from learec.config import AgentConfig, AgentEntry, AnnotationsConfig
-from learec.data.log import Sessions
+from learec.data.log import Catalog, Log, Part, Sessions
 from learec.data.neighbours import DECAY, SHRINKAGE, UNSEEN, ItemKNN
 from learec.data.other_sessions import FOLDS, OtherSessions
 from learec.errors import ConfigError
@@ -112,25 +114,64 @@ def test_an_agent_that_has_learnt_nothing_ranks_as_the_rule_does_where_its_rows_
     np.testing.assert_array_equal(rule.knn.similarity.toarray(), similarity.toarray())
 
 
-def test_seen_items_are_no_alternative_but_the_logged_action_always_is(small_log, annotations):
-    agent = agent_of(BOTH, small_log, annotations)
-    teller = Teller.of(agent.evidence, BOTH, small_log, 0)
-    learner = Learner([agent], ItemSampler(small_log.training.items, 8, "cpu"), True, teller)
-    from learec.agents.batches import Batches
-
-    batch = Batches(small_log.training, annotations, BOTH, "cpu").epoch(0, 0)[0]
-    blocked = learner._blocked(batch)
-    for row, (number, action) in enumerate(zip(batch.numbers, batch.steps.actions.tolist(), strict=True)):
-        history, length = small_log.training.histories(np.array([number]), 10)
-        assert set(blocked[row].tolist()) - {0} == set(history[0, : length[0]].tolist()) - {action}
-        assert small_log.training.items[number] == action
+@pytest.mark.parametrize("placebo", [None, "random"])
+def test_seen_items_are_no_alternative_but_a_positive_action_always_is(placebo):
+    """Sessions longer than a window, with repeats, and augmented actions that a placebo drew among seen items."""
+    rng = np.random.default_rng(0)
+    training = sessions_of(*[rng.integers(1, 9, rng.integers(2, 30)).tolist() for _ in range(30)])
+    log = a_log(training, 8)
+    config = AgentConfig(**SMALL, item_knn=True, lea=("augmented",) if placebo else ())
+    agent = agent_of(config, log, None)
+    learner = Learner([agent], ItemSampler(training.items, 8, "cpu"), True, Teller.of(agent.evidence, config, log, 0))
+    n_free = 0
+    for batch in Batches(training, drawn_annotations(training, 8) if placebo else None, config, "cpu").epoch(0, 0):
+        blocked = learner._blocked(batch)
+        for row, number in enumerate(batch.numbers.tolist()):
+            start = training.offsets[training.session_of[number]]
+            before = set(training.items[start:number].tolist())
+            positive = {int(training.items[number]), *batch.steps.augmented[row].tolist()}
+            n_free += bool(before & positive)
+            assert set(blocked[row].tolist()) - {0} == before - positive
+        told = learner.teller.told(batch.numbers)
+        log_prob = FullActor(agent, torch.randn(len(batch.numbers), 8), Scratch(), told, blocked)
+        assert log_prob(torch.cat([batch.steps.actions[:, None], batch.steps.augmented], 1).clamp(min=1)).max() <= 1e-5 or placebo
+        learner.losses(batch)["ce"].backward()
+    assert n_free > 20, "items were taken again"
     learner.mask_seen = False
     assert learner._blocked(batch) is None
 
 
-def test_parts_of_a_batch_keep_the_numbers_of_their_steps(small_log, annotations):
-    from learec.agents.batches import Batches
+def test_what_is_blocked_reaches_the_loss():
+    training = sessions_of(*[[1, 2, 3, 4]] * 12)
+    config = AgentConfig(**SMALL, item_knn=True)
+    log = a_log(training, 4)
+    agent = agent_of(config, log, None)
+    teller = Teller.of(agent.evidence, config, log, 0)
+    batch = Batches(training, None, config, "cpu").epoch(0, 0)[0]
+    losses = [
+        Learner([agent], ItemSampler(training.items, 4, "cpu"), mask_seen, teller).losses(batch)["ce"].item()
+        for mask_seen in (True, False)
+    ]
+    assert losses[0] < losses[1] - 0.1, "fewer alternatives"
 
+
+def a_log(training, n_items):
+    table = pl.DataFrame({"item_id": [str(n) for n in range(1, n_items + 1)], "title": [""] * n_items, "text": [""] * n_items})
+    ids = pl.Series([str(n) for n in range(training.n_sessions)])
+    return Log(Catalog(table), training, np.full(training.n_steps, Part.TRAIN, np.uint8), ids, ["event"], "digest")
+
+
+def drawn_annotations(training, n_items):
+    rng, n = np.random.default_rng(1), training.n_steps
+    return Annotations(
+        states=np.zeros((n, 2), np.float32), rewards=np.zeros(n, np.float32),
+        augmented=rng.integers(1, n_items + 1, (n, 2)).astype(np.int32), augmented_scores=np.zeros((n, 2), np.float32),
+        augmented_rewards=np.zeros((n, 2), np.float32), annotated=np.ones(n, bool),
+        item_vectors=np.eye(n_items + 1, dtype=np.float32), digest="d",
+    )  # fmt: skip
+
+
+def test_parts_of_a_batch_keep_the_numbers_of_their_steps(small_log, annotations):
     batch = Batches(small_log.training, annotations, BOTH, "cpu").epoch(0, 0)[0]
     parts = [batch.part(process, 3) for process in range(3)]
     assert sorted(np.concatenate([part.numbers for part in parts]).tolist()) == sorted(batch.numbers.tolist())
@@ -168,7 +209,7 @@ def test_a_trained_agent_moves_its_weights_and_scores_the_same_when_opened_again
     train(AgentEntry("a", 0, config), small_log, annotations, tmp_path / "a", device="cpu", reporter=quiet, validate=validate)
     agent, manifest = load_agent(tmp_path / "a", "cpu")
     assert agent.evidence.weights.tolist() != list(AT_START)
-    assert list(manifest.notes["evidence"].values()) == agent.evidence.weights.tolist()
+    assert [manifest.notes["evidence"][name] for name in ("text_weight", "knn_weight")] == agent.evidence.weights.tolist()
     np.testing.assert_array_equal(agent.scores(*small_log.training.histories(np.arange(1, 30), 10)), measured[-1])
     assert manifest.request.config["item_knn"] is True
 

@@ -13,11 +13,12 @@ from learec.data.log import load_log
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule, unit_rows
 from learec.errors import ArtifactError, ConfigError
 from learec.evaluation.hybrid import Hybrid
+from learec.hybrids import beside_for
 from learec.line import validation_of
 from learec.progress import Reporter
 from learec.serving.choose import choose_agent
 from learec.serving.export import export
-from learec.serving.hybrid import Evidence
+from learec.serving.hybrid import Beside
 from learec.serving.models import Models
 from learec.serving.recommender import Query, Recommender
 from learec.serving.torch_ranker import open_agent
@@ -32,7 +33,7 @@ def a_rule(log, width=8):
 
 
 def evidence(run_folder, **more):
-    return Evidence(a_rule(load_log(run_folder / "log"), **more), 30, "d1")
+    return Beside(a_rule(load_log(run_folder / "log"), **more), 30, "d1")
 
 
 @pytest.fixture
@@ -94,6 +95,8 @@ def test_an_agent_with_evidence_within_is_served_as_it_was_measured(run_with_evi
 def test_texts_and_counts_are_not_put_beside_an_agent_that_has_them_within(run_with_evidence):
     with pytest.raises(ConfigError, match="trained with texts or item-kNN within it; drop --hybrid"):
         export(choose_agent(run_with_evidence, "told"), QUIET, hybrid=evidence(run_with_evidence))
+    with pytest.raises(ConfigError, match="trained with texts or item-kNN within it; drop --hybrid"):
+        beside_for(choose_agent(run_with_evidence, "told"))
     with pytest.raises(ConfigError, match="drop --index"):
         export(choose_agent(run_with_evidence, "told"), QUIET, True)
     manifest = read_manifest(run_with_evidence / "export/told/seed-0", "export", "")
@@ -126,7 +129,7 @@ def test_an_export_that_is_up_to_date_is_left_alone_and_other_weights_are_not(hy
     before = manifest.stat().st_mtime_ns
     export(choose_agent(hybrid_run, "sasrec"), QUIET, hybrid=evidence(hybrid_run))
     assert manifest.stat().st_mtime_ns == before
-    export(choose_agent(hybrid_run, "sasrec"), QUIET, hybrid=Evidence(evidence(hybrid_run).rule, 30, "d2"))
+    export(choose_agent(hybrid_run, "sasrec"), QUIET, hybrid=Beside(evidence(hybrid_run).rule, 30, "d2"))
     assert manifest.stat().st_mtime_ns != before
 
 
@@ -136,7 +139,7 @@ def test_what_does_not_go_together_is_refused(run_copy):
         export(chosen, QUIET, True, hybrid=known)
     fewer = Rule(ContentKNN(known.rule.content.vectors[:-3], 0.7), known.rule.knn, 1.0)
     with pytest.raises(ArtifactError, match="item vectors are of"):
-        export(chosen, QUIET, hybrid=Evidence(fewer, 30, "d"))
+        export(chosen, QUIET, hybrid=Beside(fewer, 30, "d"))
 
 
 def test_damaged_neighbours_are_refused_in_words(hybrid_run):

@@ -171,7 +171,8 @@ class Agent(nn.Module):
 
 def save_agent(agent: Agent, folder: Path) -> None:
     """Weights as safetensors; the config is in the manifest."""
-    save_file({name: tensor.contiguous() for name, tensor in agent.state_dict().items()}, folder / WEIGHTS)
+    tensors = {**agent.state_dict(), **({} if agent.evidence is None else agent.evidence.tables())}
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS)
 
 
 def load_agent(folder: Path, device: str) -> tuple[Agent, Manifest]:
@@ -182,6 +183,8 @@ def load_agent(folder: Path, device: str) -> tuple[Agent, Manifest]:
     config = AgentConfig(**{key: value for key, value in settings.items() if key in AgentConfig.model_fields})
     weights = load_file(folder / WEIGHTS)
     sizes = manifest.notes["n_items"], manifest.notes["state_size"]
-    agent = Agent(config, *sizes, weights["cold_items"], evidence=Evidence.stored(weights))
-    agent.load_state_dict(weights)
+    evidence = Evidence.stored(weights)
+    agent = Agent(config, *sizes, weights["cold_items"], evidence=evidence)
+    tables = set() if evidence is None else evidence.tables().keys()
+    agent.load_state_dict({name: tensor for name, tensor in weights.items() if name not in tables})
     return agent.to(device).eval(), manifest

@@ -1,11 +1,10 @@
 """Evidence within an agent: what counts and texts say of a history is added to the actor's logits, with weights that are trained.
 
-A row of 64 numbers does not hold what counts and texts hold of an item that was bought five times. With both in the logits
-the encoder is left to learn what they do not say. Ours; LEA has no such part.
+The encoder is left to learn what they do not say. Ours; LEA has no such part.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,21 +15,22 @@ from learec.annotations.table import Annotations
 from learec.config import AgentConfig, derived_seed
 from learec.data.log import Ints, Log
 from learec.data.neighbours import DECAY, SHRINKAGE, UNSEEN, ContentKNN, ItemKNN, Rule
-from learec.data.other_sessions import OtherSessions
+from learec.data.other_sessions import FOLDS, OtherSessions
 
 AT_START = (4.0, 1.0)  # weights of texts and counts: those of the untrained rule
-PARTS = ("vectors", "starts", "neighbours", "cosines")  # tensors of the evidence itself
+PARTS = ("vectors", "starts", "neighbours", "cosines")  # of the evidence itself: texts, and a compressed sparse matrix
 
 
 class Evidence(nn.Module):
     """The rule as part of an agent. Texts without numbers, or no neighbours, are the absence of one of the two."""
 
-    def __init__(self, vectors: Tensor, starts: Tensor, neighbours: Tensor, cosines: Tensor) -> None:
-        """Item vectors (N + 1, W); item-kNN's cosines as a compressed sparse matrix (N + 1, N + 1)."""
+    def __init__(self, content: ContentKNN, knn: ItemKNN) -> None:
+        """Content's vectors may have no columns, and item-kNN no neighbours."""
         super().__init__()
-        self.weights = nn.Parameter(torch.tensor(AT_START))
-        for name, part in zip(PARTS, (vectors, starts, neighbours, cosines), strict=True):
-            self.register_buffer(name, part)
+        there = torch.tensor([bool(content.vectors.shape[1]), bool(knn.similarity.nnz)])
+        self.weights = nn.Parameter(torch.tensor(AT_START) * there)
+        self.vectors = nn.Buffer(torch.from_numpy(content.vectors), persistent=False)  # where the agent is trained
+        self._rule = _Shared(Rule(content, knn, *AT_START))
 
     @classmethod
     def of(cls, config: AgentConfig, log: Log, annotations: Annotations | None) -> "Evidence | None":
@@ -40,22 +40,50 @@ class Evidence(nn.Module):
         n_items = log.catalog.n_items
         vectors = annotations.item_vectors if annotations is not None and "content" in config.lea else np.zeros((n_items + 1, 0))
         counted = log.training if config.item_knn else log.training.select(np.zeros(log.training.n_steps, dtype=bool))
-        cosines = ItemKNN.fit(counted, n_items, DECAY, SHRINKAGE).similarity
-        parts = (np.array(vectors, dtype=np.float32), cosines.indptr, cosines.indices, cosines.data)
-        return cls(*(torch.as_tensor(part) for part in parts))
+        content = ContentKNN(np.array(vectors, dtype=np.float32), DECAY)
+        return cls(content, ItemKNN.fit(counted, n_items, DECAY, SHRINKAGE))
 
     @classmethod
     def stored(cls, weights: Mapping[str, Tensor]) -> "Evidence | None":
-        """Of an agent's saved weights."""
-        names = [f"evidence.{name}" for name in PARTS]
-        return cls(*(weights[name] for name in names)) if names[0] in weights else None
+        """Of an agent's saved weights, among which `tables` are."""
+        if f"evidence.{PARTS[0]}" not in weights:
+            return None
+        vectors, starts, neighbours, cosines = (weights[f"evidence.{name}"].numpy() for name in PARTS)
+        similarity = sparse.csr_array((cosines, neighbours, starts), shape=(len(vectors),) * 2)
+        return cls(ContentKNN(vectors, DECAY), ItemKNN(similarity, DECAY))
+
+    def tables(self) -> dict[str, Tensor]:
+        """What is not trained, under the names by which an agent's file has it."""
+        rule = self._rule.rule
+        cosines = rule.knn.similarity
+        parts = (rule.content.vectors, cosines.indptr, cosines.indices, cosines.data)
+        return {f"evidence.{name}": torch.from_numpy(part) for name, part in zip(PARTS, parts, strict=True)}
 
     def rule(self) -> Rule:
         """The same as it scores, with today's weights."""
-        vectors, starts, neighbours, cosines = (self.get_buffer(name).cpu().numpy() for name in PARTS)
-        knn = ItemKNN(sparse.csr_array((cosines, neighbours, starts), shape=(len(vectors),) * 2), DECAY)
         text_weight, knn_weight = self.weights.tolist()
-        return Rule(ContentKNN(vectors, DECAY), knn, text_weight, knn_weight)
+        return replace(self._rule.rule, text_weight=text_weight, knn_weight=knn_weight)
+
+    def told_weights(self) -> dict[str, float]:
+        """The weights of those of the two that are there, for people."""
+        named = dict(zip(("text_weight", "knn_weight"), self.weights.tolist(), strict=True))
+        return {name: weight for name, weight in named.items() if weight}
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Tables on the CPU, which nothing ever writes to: a target network's copy of an agent has the same ones."""
+
+    rule: Rule
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "_Shared":
+        return self
+
+
+def settings_of(config: AgentConfig) -> dict[str, dict[str, float]]:
+    """What an agent's request says of evidence beside its config; nothing for an agent that reads none."""
+    asked = {"decay": DECAY, "shrinkage": SHRINKAGE, "unseen": UNSEEN, "folds": FOLDS}
+    return {"evidence": asked} if config.reads_evidence else {}
 
 
 @dataclass(frozen=True)
@@ -99,7 +127,15 @@ class Teller:
             log.training, counted, log.catalog.n_items,
             decay=DECAY, shrinkage=SHRINKAGE, history=config.max_length, seed=derived_seed("evidence", seed),
         )  # fmt: skip
-        return cls(evidence.rule().content, evidence.get_buffer("vectors"), others)
+        return cls(evidence.rule().content, evidence.vectors, others)
+
+    def seen(self, steps: Ints) -> Tensor:
+        """The items before the training steps (M,), however long ago, (M, P); 0 where there are no more."""
+        rows, items = self.others.training.seen(steps)
+        places = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        found = np.zeros((len(steps), places.max(initial=0) + 1), dtype=np.int64)
+        found[rows, places] = items
+        return torch.as_tensor(found, device=self.vectors.device)
 
     def told(self, steps: Ints) -> Told:
         """Before the training steps (M,)."""

@@ -13,6 +13,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
+from pydantic_core import to_jsonable_python
 
 from learec.artifacts import REQUEST, Request, request_for, write_text
 from learec.config import AgentConfig, Search, TuneConfig, derived_seed
@@ -55,7 +56,7 @@ class Sought:
         return {field: self._distribution(field, search) for field, search in self.tune.search.items()}
 
     def _distribution(self, field: str, search: Search) -> BaseDistribution:
-        values = [self.config.replaced({field: value}).model_dump(mode="json")[field] for value in search.values]
+        values = [to_jsonable_python(getattr(self.config.replaced({field: value}), field)) for value in search.values]
         if search.choices is not None:
             return CategoricalDistribution([json.dumps(value) for value in values])
         kind = IntDistribution if isinstance(values[0], int) else FloatDistribution

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from learec.agents.agent import Agent, save_agent
 from learec.agents.batches import Batch, Batches, Steps
-from learec.agents.evidence import Evidence, Teller
+from learec.agents.evidence import Evidence, Teller, settings_of
 from learec.agents.full_softmax import FullActor
 from learec.agents.item_product import Scratch
 from learec.agents.items import computed_once
@@ -48,8 +48,10 @@ def agent_request(entry: AgentEntry, log_digest: str, annotations_digest: str | 
     if entry.config.placebo == "text" and text_digest is not None:
         parents["text annotations"] = text_digest
     has_critic = entry.config.objective != "supervised"
-    more = {"maximum": "of unseen items"} if has_critic and entry.mask_seen else {}  # once it was of all items
-    return request_for("agent", settings, parents, seed=entry.seed, mask_seen=entry.mask_seen, **more)
+    more: dict[str, Any] = {"maximum": "of unseen items"} if has_critic and entry.mask_seen else {}  # once it was of all items
+    return request_for(
+        "agent", settings, parents, seed=entry.seed, mask_seen=entry.mask_seen, **more, **settings_of(entry.config)
+    )
 
 
 def train(
@@ -101,7 +103,7 @@ def train(
         notes["curves"] = asdict(curves)
         learner.agent.bake()
         if learner.agent.evidence is not None:
-            notes["evidence"] = dict(zip(("text_weight", "knn_weight"), learner.agent.evidence.weights.tolist(), strict=True))
+            notes["evidence"] = learner.agent.evidence.told_weights()
         if workers.is_main:
             save_agent(learner.agent, partial)
     return notes
@@ -228,15 +230,18 @@ class Learner:
         return self.objective(Outputs(log_prob, values, int(self.batches_done)), batch.steps)
 
     def _blocked(self, batch: Batch) -> Tensor | None:
-        """Items that are no alternative to the logged action, (M, P), 0 for none: seen ones, where evidence is read.
+        """Items that are no alternative to the positive actions, (M, P), 0 for none: seen ones, where evidence is read.
 
         Items of one history are each other's neighbours: evidence speaks loudest for what cannot be recommended, and would get
-        little weight for that. An encoder alone learns by itself to leave them out.
+        little weight for that. An encoder alone learns by itself to leave them out. What is positive always counts: an item
+        that was taken again, or that a placebo drew.
         """
         if self.teller is None or not self.mask_seen:
             return None
-        seen = batch.seen()[batch.acted]
-        return seen.masked_fill(seen == batch.steps.actions[:, None], 0)
+        seen, steps = self.teller.seen(batch.numbers), batch.steps
+        for positive in (steps.actions, *steps.augmented.unbind(1)):
+            seen = seen.masked_fill(seen == positive[:, None], 0)
+        return seen
 
     def _roles(self) -> tuple[Agent, Agent | None]:
         """Which network is trained on this batch, and which one gives values."""

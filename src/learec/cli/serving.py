@@ -84,13 +84,12 @@ def export(
         raise ConfigError("--all exports every agent of the run; drop it, or drop --agent")
     reporter = Reporter()
     with libraries_for("learec export"):
-        from learec.hybrids import evidence_for
+        from learec.hybrids import beside_for
         from learec.serving.export import export as exported
 
         for chosen in agents_of(run_folder).values() if every else [choose_agent(run_folder, agent)]:
-            evidence = evidence_for(chosen) if hybrid else None
-            notes = exported(chosen, reporter, index, index_from, evidence)
-            told = _measured(notes.get("index")) + (_weighed(evidence.settings) if evidence else "")
+            notes = exported(chosen, reporter, index, index_from, beside_for(chosen) if hybrid else None)
+            told = _measured(notes.get("index")) + _weighed(notes.get("hybrid"))
             reporter.say(f"{chosen}: {chosen.exported}, {_megabytes(chosen.exported):.1f} MB{told}")
 
 
@@ -98,8 +97,10 @@ def _megabytes(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
 
 
-def _weighed(settings: dict[str, float]) -> str:
-    return f"; hybrid: logits + {settings['text_weight']:g} x text cosine + {settings['knn_weight']:g} x log item-kNN"
+def _weighed(settings: dict[str, float] | None) -> str:
+    if settings is None:
+        return ""
+    return f"; logits + {settings['text_weight']:g} x text cosine + {settings['knn_weight']:g} x log item-kNN"
 
 
 def _measured(index: dict[str, float] | None) -> str:

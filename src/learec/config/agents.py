@@ -128,7 +128,9 @@ class AgentConfig(Record):
     @model_validator(mode="after")
     def _parts_have_a_use(self) -> "AgentConfig":
         if self.objective == "supervised" and set(self.lea) & {"state", "reward"}:
-            raise ValueError('lea state and reward reach the critic only; with objective supervised use "augmented" and "items"')
+            raise ValueError(
+                "lea state and reward reach the critic only; with objective supervised use augmented, items and content"
+            )
         if self.placebo and not self.lea:
             raise ValueError("placebo replaces the columns that lea names, and lea is empty; name them or drop placebo")
         if set(self.placebo_columns) - set(self.lea if self.placebo else ()):

@@ -71,6 +71,9 @@ class Recipe(Record):
                 raise ValueError(f"[tune.{name}] is for an agent that is not there; {suggest(name, set(self.agents))}")
             for field, search in tune.search.items():
                 _check_values(self.agents[name], field, search, f"tune.{name}.{field}")
+                sought = (self.agents[name].replaced({field: value}) for value in search.values)
+                if name in self.evaluation.hybrids and any(agent.reads_evidence for agent in sought):
+                    raise ValueError(f"tune.{name}.{field} seeks an agent that evaluation.hybrids could not name; drop it there")
         return self
 
     def with_agent(self, name: str, config: AgentConfig) -> "Recipe":

@@ -82,7 +82,7 @@ def lea_sentences(data: Json) -> list[Markup]:
 def _differs_by_lea(new: Json, base: Json) -> bool:
     if not new.get("lea") or new.get("placebo"):
         return False
-    same_method = all(new.get(key) == base.get(key) for key in ("encoder", "objective"))
+    same_method = all(new.get(key) == base.get(key) for key in ("encoder", "objective", "item_knn"))
     is_base = not base.get("lea") or (base.get("placebo") and base["lea"] == new["lea"])
     return same_method and bool(is_base)
 

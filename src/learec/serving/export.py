@@ -15,7 +15,7 @@ from learec.serving.choose import Chosen
 from learec.serving.export_files import INDEX
 from learec.serving.folders import make_export, open_log
 from learec.serving.graph import onnx_model
-from learec.serving.hybrid import Evidence, write_rule
+from learec.serving.hybrid import WITHIN, Beside, write_rule
 from learec.serving.onnx_ranker import OnnxRanker
 from learec.serving.ranker import Ranker, VectorRanker, padded
 from learec.serving.torch_ranker import TorchRanker, open_agent
@@ -29,7 +29,7 @@ TOLERANCE = 1e-4  # between scores of torch and of ONNX Runtime
 
 
 def export(
-    chosen: Chosen, reporter: Reporter, index: bool | None = None, index_from: int = LARGE, hybrid: Evidence | None = None
+    chosen: Chosen, reporter: Reporter, index: bool | None = None, index_from: int = LARGE, hybrid: Beside | None = None
 ) -> dict[str, Any]:
     """Make export/NAME/seed-S/ of a run: graph, item vectors, counts, and an index of the items. Returns its notes.
 
@@ -38,9 +38,9 @@ def export(
     """
     agent, manifest = open_agent(chosen)
     if agent.evidence is not None and hybrid is not None:
-        raise ConfigError(f"export --hybrid: {chosen} was trained with texts or item-kNN within it; drop --hybrid")
+        raise ConfigError(WITHIN.format(chosen))
     if agent.evidence is not None:
-        hybrid = Evidence(agent.evidence.rule(), agent.config.max_length, None)
+        hybrid = Beside(agent.evidence.rule(), agent.config.max_length, None)
     if index and hybrid is not None:
         raise ConfigError(
             "export: an index finds the best items by an agent's rows, and not with texts or item-kNN beside them; drop --index"
@@ -56,7 +56,7 @@ def export(
     if is_current(chosen.exported, request):
         reporter.say(f"{chosen.exported}: is up to date")
         return read_manifest(chosen.exported, "export", make_export(chosen)).notes
-    notes: dict[str, Any] = {"validation": chosen.validation, "n_items": agent.n_items}
+    notes: dict[str, Any] = {"validation": chosen.validation, "n_items": agent.n_items, "hybrid": settings.get("hybrid")}
     chosen.exported.parent.mkdir(parents=True, exist_ok=True)
     with building(chosen.exported, request, notes) as partial:
         trained = TorchRanker(agent)

@@ -14,10 +14,12 @@ from learec.errors import ArtifactError
 from learec.serving.export_files import RULE, load_numbers
 from learec.serving.ranker import VectorRanker, best_of_rows
 
+WITHIN = "export --hybrid: {} was trained with texts or item-kNN within it; drop --hybrid"
+
 
 @dataclass(frozen=True)
-class Evidence:
-    """What stands beside an agent."""
+class Beside:
+    """What stands beside an agent that is exported."""
 
     rule: Rule
     history: int  # items that it may read
