@@ -71,7 +71,7 @@ WRONG = {
     ),
     "parts without a critic": (
         SMALL + '[agent]\nlea = ["state"]\n',
-        'agents.sasrec = lea state and reward reach the critic only; with objective supervised use "augmented" and "items";',
+        "agents.sasrec = lea state and reward reach the critic only; with objective supervised use augmented, items and content;",
     ),
     "the best of no more": (
         SMALL + '[annotations]\nkeep = "best"\nn_augmented = 12\n',
@@ -88,6 +88,14 @@ WRONG = {
     "a hybrid twice": (
         SMALL + '[evaluation]\nhybrids = ["sasrec", "sasrec"]\n',
         "evaluation.hybrids ['sasrec', 'sasrec'] names one agent twice",
+    ),
+    "a hybrid of one that has the evidence within": (
+        DATA + '[agents.told]\nitem_knn = true\n[evaluation]\nhybrids = ["told"]\n',
+        "evaluation.hybrids names 'told', which reads texts or item-kNN already; drop it there",
+    ),
+    "a search for such a one": (
+        SMALL + '[evaluation]\nhybrids = ["sasrec"]\n[tune.sasrec]\nlea = [[], ["content"]]\n',
+        "tune.sasrec.lea seeks an agent that evaluation.hybrids could not name; drop it there",
     ),
     "an agent named as a hybrid": (
         SMALL + '[agents.sasrec-hybrid]\n[evaluation]\nhybrids = ["sasrec"]\n',

@@ -84,6 +84,15 @@ def test_a_trial_is_worth_its_best_epoch_and_of_several_seeds_their_mean(small_l
     assert only.epochs_done == 4
 
 
+def test_settings_that_came_later_can_be_sought_at_their_defaults():
+    space = sought(
+        item_knn=[True, False], evidence_learning_rate={"low": 1e-3, "high": 1e-2}, lea=[[], ["augmented"]], dropout=[0.1, 0.2]
+    ).distributions
+    assert space["item_knn"].choices == ("true", "false")
+    assert (space["evidence_learning_rate"].low, space["evidence_learning_rate"].high) == (1e-3, 1e-2)
+    assert space["lea"].choices == ("[]", '["augmented"]')
+
+
 def test_by_default_a_trial_trains_the_agents_first_seed_alone():
     assert sought({"seeds": (3, 5)}).seeds == (3,)
 

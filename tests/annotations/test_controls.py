@@ -77,6 +77,15 @@ def test_noise_has_the_columns_own_mean_and_spread_and_as_many_actions(annotatio
     assert np.abs(np.corrcoef(placebo.rewards[asked], annotations.rewards[asked])[0, 1]) < 0.3
 
 
+@pytest.mark.parametrize("column", ["items", "content"])
+def test_whoever_reads_item_vectors_gets_the_controls(annotations, column):
+    other = replace(annotations, item_vectors=-annotations.item_vectors)
+    assert replaced(annotations, (column,), other).item_vectors is other.item_vectors
+    for control in (shuffled, random):
+        assert (control(annotations, (column,), ITEMS, 0).item_vectors != annotations.item_vectors).any(1).mean() > 0.5
+        assert control(annotations, ("augmented",), ITEMS, 0).item_vectors is annotations.item_vectors
+
+
 @pytest.mark.parametrize("control", [shuffled, random])
 def test_tokens_of_items_that_no_training_step_has_reach_nobody(annotations, control):
     warm = np.arange(1, 40)
