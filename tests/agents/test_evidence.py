@@ -17,9 +17,10 @@ from learec.annotations.annotate import annotate
 from learec.annotations.table import Annotations, load_annotations
 from learec.annotations.text_environment import TextEnvironment
 from learec.config import AgentConfig, AgentEntry, AnnotationsConfig
+from learec.data import other_sessions
 from learec.data.log import Catalog, Log, Part, Sessions
 from learec.data.neighbours import DECAY, SHRINKAGE, UNSEEN, ItemKNN
-from learec.data.other_sessions import FOLDS, OtherSessions
+from learec.data.other_sessions import FOLDS, OtherSessions, as_array
 from learec.errors import ConfigError
 from learec.sampled_softmax import ItemSampler
 
@@ -46,13 +47,16 @@ def sessions_of(*sessions):
     return Sessions(offsets, items, np.zeros(n, dtype=np.int8), np.ones(n, dtype=np.float32))
 
 
-def test_a_session_is_told_the_counts_of_all_folds_but_its_own():
+@pytest.mark.parametrize("largest", [0, 2**20], ids=["sparse", "in full"])
+def test_a_session_is_told_the_counts_of_all_folds_but_its_own(monkeypatch, largest):
+    monkeypatch.setattr(other_sessions, "LARGEST", largest)
     rng = np.random.default_rng(0)
     training = sessions_of(*[rng.integers(1, 9, rng.integers(2, 7)).tolist() for _ in range(40)])
     everything = np.ones(training.n_steps, dtype=bool)
     others = OtherSessions.of(training, everything, 8, decay=0.5, shrinkage=1.0, history=3, seed=1)
     steps = np.arange(training.n_steps)
-    found = others.scores(steps).toarray()
+    assert isinstance(others.similarity, np.ndarray) == (largest > 0)
+    found = as_array(others.scores(steps))
     assert sorted(set(others.fold_of.tolist())) == list(range(FOLDS))
     for fold in range(FOLDS):
         other = training.select(others.fold_of[training.session_of] != fold)
@@ -61,14 +65,16 @@ def test_a_session_is_told_the_counts_of_all_folds_but_its_own():
         np.testing.assert_allclose(found[here], expected, rtol=1e-6)
 
 
-def test_what_is_told_of_chosen_items_is_what_is_told_of_all(small_log, annotations):
+@pytest.mark.parametrize("full", [0.0, 1.0], ids=["in full", "sparse"])
+def test_what_is_told_of_chosen_items_is_what_is_told_of_all(small_log, annotations, monkeypatch, full):
+    monkeypatch.setattr(other_sessions, "FULL", full)
     teller = Teller.of(Evidence.of(BOTH, small_log, annotations), BOTH, small_log, 0)
     told = teller.told(np.arange(20, 60))
     texts, counts = told.rows(slice(0, 40))
     items = torch.randint(0, small_log.catalog.n_items + 1, (40, 7))
     for whole, some in zip((texts, counts), told.at(items), strict=True):
         torch.testing.assert_close(some, whole.gather(1, items))
-    np.testing.assert_allclose(counts, np.log(teller.others.scores(np.arange(20, 60)).toarray() / UNSEEN + 1), rtol=1e-5)
+    np.testing.assert_allclose(counts, np.log(as_array(teller.others.scores(np.arange(20, 60))) / UNSEEN + 1), rtol=1e-5)
     histories = small_log.training.histories(np.arange(20, 60), BOTH.max_length)
     np.testing.assert_allclose(texts, teller.content.scores(*histories), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(told.rows(slice(5, 9))[1], counts[5:9])

@@ -15,7 +15,7 @@ from learec.annotations.table import Annotations
 from learec.config import AgentConfig, derived_seed
 from learec.data.log import Ints, Log
 from learec.data.neighbours import DECAY, SHRINKAGE, UNSEEN, ContentKNN, ItemKNN, Rule
-from learec.data.other_sessions import FOLDS, OtherSessions
+from learec.data.other_sessions import FOLDS, Matrix, OtherSessions
 
 AT_START = (4.0, 1.0)  # weights of texts and counts: those of the untrained rule
 PARTS = ("vectors", "starts", "neighbours", "cosines")  # of the evidence itself: texts, and a compressed sparse matrix
@@ -92,16 +92,19 @@ class Told:
 
     profiles: Tensor  # (M, W)
     vectors: Tensor  # (N + 1, W)
-    counts: sparse.csr_array  # (M, N + 1)
+    counts: Matrix  # (M, N + 1)
 
     def rows(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Both for all items, each (m, N + 1)."""
         profiles, counts = self.profiles[rows], self.counts[rows]
-        dense = profiles.new_zeros(counts.shape)
+        texts = profiles @ self.vectors.T
+        if isinstance(counts, np.ndarray):
+            return texts, torch.as_tensor(counts, device=texts.device)
+        dense = torch.zeros_like(texts)
         lines = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
         places = torch.as_tensor(lines * counts.shape[1] + counts.indices, device=dense.device)
         dense.view(-1)[places] = torch.as_tensor(counts.data, device=dense.device)
-        return profiles @ self.vectors.T, dense
+        return texts, dense
 
     def at(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Both for some items (M, K), each (M, K)."""
@@ -140,7 +143,9 @@ class Teller:
     def told(self, steps: Ints) -> Told:
         """Before the training steps (M,)."""
         counts = self.others.scores(steps)
-        counts.data = np.log1p(counts.data / np.float32(UNSEEN))  # from the logarithm of UNSEEN on: softmax does not mind
-        counts.sort_indices()
+        numbers = counts if isinstance(counts, np.ndarray) else counts.data
+        np.log1p(numbers / np.float32(UNSEEN), out=numbers)  # from the logarithm of UNSEEN on: softmax does not mind
+        if not isinstance(counts, np.ndarray):
+            counts.sort_indices()
         profiles = self.content.profiles(*self.others.training.histories(steps, self.others.history))
         return Told(torch.as_tensor(profiles, device=self.vectors.device), self.vectors, counts)

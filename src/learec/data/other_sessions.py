@@ -5,10 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from learec.data.log import Bools, Ints, Sessions
+from learec.data.log import Bools, Floats, Ints, Sessions
 from learec.data.neighbours import ItemKNN, history_matrix
 
 FOLDS = 5
+FULL = 1 / 3  # of the pairs of items are neighbours: from there on a plain array takes less memory, and a fifth of the time
+LARGEST = 2**26  # numbers of such an array
+Matrix = sparse.csr_array | Floats
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class OtherSessions:
     """
 
     training: Sessions
-    similarity: sparse.csr_array  # (FOLDS * (N + 1), N + 1): item-kNN's cosines without a fold, one fold after the other
+    similarity: Matrix  # (FOLDS * (N + 1), N + 1): item-kNN's cosines without a fold, one fold after the other
     fold_of: Ints  # (sessions,)
     decay: float
     history: int
@@ -33,11 +36,20 @@ class OtherSessions:
         fold_of = np.random.default_rng(seed).permutation(training.n_sessions) % FOLDS
         kept = [training.select(counted & (fold_of[training.session_of] != fold)) for fold in range(FOLDS)]
         tables = [ItemKNN.fit(part, n_items, decay, shrinkage).similarity for part in kept]
-        return cls(training, sparse.csr_array(sparse.vstack(tables)), fold_of, decay, history)
+        similarity = sparse.csr_array(sparse.vstack(tables))
+        n_numbers = similarity.shape[0] * similarity.shape[1]
+        full = n_numbers <= LARGEST and similarity.nnz > FULL * n_numbers
+        return cls(training, similarity.toarray() if full else similarity, fold_of, decay, history)
 
-    def scores(self, steps: Ints) -> sparse.csr_array:
-        """item-kNN's scores before the training steps (M,), (M, N + 1)."""
+    def scores(self, steps: Ints) -> Matrix:
+        """item-kNN's scores before the training steps (M,), (M, N + 1); an array where most items are neighbours."""
         rows, width = self.similarity.shape
         first_rows = self.fold_of[self.training.session_of[steps]] * width
         histories, lengths = self.training.histories(steps, self.history)
-        return history_matrix(histories + first_rows[:, None], lengths, self.decay, rows) @ self.similarity
+        scores: Matrix = history_matrix(histories + first_rows[:, None], lengths, self.decay, rows) @ self.similarity
+        return scores
+
+
+def as_array(matrix: Matrix) -> Floats:
+    """The same in full."""
+    return matrix if isinstance(matrix, np.ndarray) else matrix.toarray()

@@ -10,7 +10,7 @@ from learec.config import EnvironmentConfig, derived_seed
 from learec.data.filters import repeats_in
 from learec.data.log import Floats, Ints, Sessions
 from learec.data.neighbours import SHRINKAGE
-from learec.data.other_sessions import OtherSessions
+from learec.data.other_sessions import OtherSessions, as_array
 from learec.environment.environment import Environment
 from learec.environment.negatives import BLOCK, NegativeSampler
 from learec.sampled_softmax import ItemSampler, sampled_log_probabilities
@@ -43,7 +43,7 @@ class Teacher:
         size = max(BLOCK // width, 1)
         for start in range(0, len(steps), size):
             here = slice(start, start + size)
-            scores = self.others.scores(steps[here]).toarray()
+            scores = as_array(self.others.scores(steps[here]))
             scores[self.others.training.seen(steps[here])] = 0
             scores[:, 0] = 0
             items[here] = np.argpartition(-scores, items.shape[1] - 1, axis=1)[:, : items.shape[1]]
