@@ -47,7 +47,7 @@ def measure(n_items: int, steps: int, objective: str) -> dict[str, float]:
 
     from learec.agents.agent import Agent
     from learec.agents.batches import Batches
-    from learec.agents.train import Learner
+    from learec.agents.learner import Learner
     from learec.config import AgentConfig
     from learec.fit import Plan, Task, step
     from learec.sampled_softmax import ItemSampler

@@ -17,7 +17,8 @@ from learec import fit
 from learec.agents import train as train_module
 from learec.agents.agent import Agent
 from learec.agents.batches import Batches
-from learec.agents.train import Learner, share, train
+from learec.agents.learner import Learner
+from learec.agents.train import share, train
 from learec.annotations.table import Annotations
 from learec.artifacts import SCRATCH, partial_folder
 from learec.config import AgentConfig, AgentEntry, derived_seed

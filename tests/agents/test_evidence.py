@@ -12,7 +12,8 @@ from learec.agents.batches import Batches
 from learec.agents.evidence import AT_START, Evidence, Teller
 from learec.agents.full_softmax import FullActor
 from learec.agents.item_product import Scratch
-from learec.agents.train import Learner, optimizers_for, train
+from learec.agents.learner import Learner, optimizers_for
+from learec.agents.train import _agents, train
 from learec.annotations.annotate import annotate
 from learec.annotations.table import Annotations, load_annotations
 from learec.annotations.text_environment import TextEnvironment
@@ -264,3 +265,13 @@ def test_weights_are_among_what_a_checkpoint_holds(small_log, annotations):
     learner = Learner([agent_of(BOTH, small_log, annotations)], ItemSampler(small_log.training.items, 8, "cpu"), True)
     assert "agent.evidence.weights" in learner.tensors()
     assert json.dumps(sorted(learner.tensors())).count("evidence") == 1, "what is not trained is not written at every epoch"
+
+
+def test_two_copies_and_a_target_share_the_tables_and_not_the_weights(small_log, annotations):
+    config = BOTH.replaced({"objective": "sqn", "double_q": "copies"})
+    first, second = _agents(config, small_log, 0, annotations, "cpu")
+    assert first.evidence.rule().knn is second.evidence.rule().knn
+    assert first.evidence.weights is not second.evidence.weights
+    agent = agent_of(BOTH.replaced({"objective": "sqn"}), small_log, annotations)
+    learner = Learner([agent], ItemSampler(small_log.training.items, 8, "cpu"), True)
+    assert learner.target.evidence.rule().knn is agent.evidence.rule().knn

@@ -9,8 +9,9 @@ import torch
 
 from learec.agents.agent import Agent, load_agent
 from learec.agents.batches import Batches
+from learec.agents.learner import Learner
 from learec.agents.sampled import RecentBest, SampledActor
-from learec.agents.train import Learner, train
+from learec.agents.train import train
 from learec.config import AgentConfig, AgentEntry
 from learec.data.log import Catalog
 from learec.fit import Plan, Task, step

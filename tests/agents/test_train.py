@@ -7,7 +7,8 @@ import torch
 from learec.agents import train as stage
 from learec.agents.agent import Agent, load_agent
 from learec.agents.batches import Batches
-from learec.agents.train import Learner, train
+from learec.agents.learner import Learner
+from learec.agents.train import train
 from learec.annotations.table import Annotations
 from learec.artifacts import SCRATCH, partial_folder
 from learec.config import AgentConfig, AgentEntry

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from learec.agents.agent import Agent
 from learec.agents.evidence import Told
-from learec.agents.item_product import Beside, LogSumExp, Scratch, in_blocks
+from learec.agents.item_product import Extra, LogSumExp, Scratch, in_blocks
 
 
 class FullActor:
@@ -19,9 +19,9 @@ class FullActor:
         self.weights = None if told is None or agent.evidence is None else agent.evidence.weights
         if in_blocks(hidden):
             query, bias = agent.query(hidden), agent.possible(agent.actor_bias)
-            beside = Beside(None if told is None else told.rows, blocked)
+            extra = Extra(None if told is None else told.rows, blocked)
             log_sums = LogSumExp.apply(  # type: ignore[no-untyped-call]
-                query, agent.actor_table, bias, scratch, self.weights, beside
+                query, agent.actor_table, bias, scratch, self.weights, extra
             )
         else:
             logits = agent.logits(hidden).float()  # in bfloat16 a sum over many items loses its tail

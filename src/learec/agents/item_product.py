@@ -76,14 +76,14 @@ class Scratch:
 
 
 @dataclass(frozen=True)
-class Beside:
+class Extra:
     """What else decides on the logits of M rows."""
 
     evidence: ByRows | None = None  # of which a weighted sum is added to them
     blocked: Tensor | None = None  # (M, P) items that do not count, 0 for none
 
 
-ALONE = Beside()
+NOTHING = Extra()
 
 
 class LogSumExp(torch.autograd.Function):
@@ -95,7 +95,7 @@ class LogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, table: Tensor, bias: Tensor, scratch: Scratch,
-        weights: Tensor | None = None, beside: Beside = ALONE,
+        weights: Tensor | None = None, extra: Extra = NOTHING,
     ) -> Tensor:  # fmt: skip
         """Hidden (M, H), table (N + 1, H), bias (N + 1,), weights of the evidence (E,) -> (M,)."""
         whole = scratch.rows(len(hidden), aligned(len(table)))
@@ -103,11 +103,11 @@ class LogSumExp(torch.autograd.Function):
         log_sums, mean_rows = hidden.new_empty(len(hidden)), torch.empty_like(hidden)
         means = hidden.new_empty(len(hidden), 0 if weights is None else len(weights))
         for rows, logits in blocks(hidden, table, bias):
-            told = () if weights is None or beside.evidence is None else beside.evidence(rows)
+            told = () if weights is None or extra.evidence is None else extra.evidence(rows)
             for weight, said in zip([] if weights is None else weights.tolist(), told, strict=True):
                 logits[:, : len(table)].add_(said, alpha=weight)
-            if beside.blocked is not None:
-                logits.scatter_(1, beside.blocked[rows], -torch.inf)
+            if extra.blocked is not None:
+                logits.scatter_(1, extra.blocked[rows], -torch.inf)
             share = torch.softmax(logits, dim=1, out=whole[rows])
             log_sums[rows] = logits.amax(1) - share.amax(1).log()  # log p = logit - log sum, at the likeliest item
             torch.mm(probabilities[rows], table, out=mean_rows[rows])
