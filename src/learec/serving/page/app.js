@@ -15,6 +15,7 @@ let served = null  // models of the service, once it has answered
 let past = []  // what Undo goes back to
 let asking = null
 let retry = 0
+let notices = 0  // so far
 
 /** Change history or session, so that Undo goes back. */
 function change(changes, said) {
@@ -75,6 +76,7 @@ async function update(said = "") {
   asking = new AbortController()
   const { signal } = asking
   const next = state.session?.next ?? []
+  const before = notices
   history.replaceState(null, "", write(state))
   find("undo").disabled = !past.length
   find("clear").disabled = !state.history.length && !state.session
@@ -88,7 +90,7 @@ async function update(said = "") {
     return signal.aborted || problem(error)
   }
   if (signal.aborted) return
-  fine()
+  if (notices === before) fine()  // what another request was told meanwhile is still to be read
   showLists()
   find("status").textContent = `${said} ${summary()}`
 }
@@ -119,6 +121,7 @@ async function start() {
 function problem(error) {
   if (!(error instanceof ServiceError)) throw error
   if (error.kind === "token") askForToken()
+  notices += 1
   const [sentence, button] = find("notice").children
   if (sentence.textContent !== error.message) sentence.textContent = error.message
   button.hidden = error.kind === "refused"
