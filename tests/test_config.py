@@ -77,6 +77,14 @@ WRONG = {
         SMALL + '[annotations]\nkeep = "best"\nn_augmented = 12\n',
         "annotations.keep best takes 12 of 12 proposals, which is all of them; raise n_proposed",
     ),
+    "columns that nobody makes": (
+        DATA + '[annotations]\nsteps = false\n[agents.a]\nlea = ["content", "augmented"]\n',
+        "agent 'a' reads lea augmented, and annotations.steps = false makes item vectors alone; drop that, or those columns",
+    ),
+    "a search for such columns": (
+        SMALL + '[annotations]\nsteps = false\n[tune.sasrec]\nlea = [["items"], ["augmented"]]\n',
+        "tune.sasrec.lea seeks columns of steps, and annotations.steps = false makes item vectors alone; drop that, or those",
+    ),
     "more words than a text has": (
         SMALL + "[environment]\nmax_text_tokens = 8\nhistory_text_tokens = 9\n",
         "environment = history_text_tokens 9 is more than the 8 that texts are cut to; raise max_text_tokens",

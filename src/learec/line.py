@@ -153,7 +153,10 @@ def annotate_stage(run: Run) -> bool:
         return made
     environment = load_environment(run.folder("environment"), run.options.device)
     notes = annotate(recipe.annotations, open_log(run), environment, digest, folder, reporter=run.reporter)
-    run.reporter.say(f"  {notes['annotated_steps']:,} steps, {notes['augmented_per_step']:.1f} augmented actions each")
+    if recipe.annotations.steps:
+        run.reporter.say(f"  {notes['annotated_steps']:,} steps, {notes['augmented_per_step']:.1f} augmented actions each")
+    else:
+        run.reporter.say("  item vectors alone: annotations.steps = false")
     return True
 
 

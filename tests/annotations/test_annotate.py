@@ -96,7 +96,18 @@ def test_the_best_of_more_proposals_are_kept_by_reward_in_the_order_of_their_sou
         np.testing.assert_array_equal(best.augmented_rewards[step], every.augmented_rewards[step][wanted])
 
 
-def test_requests_of_annotations_made_before_keep_are_the_same():
+def test_without_steps_nothing_is_asked_of_the_environment_but_item_vectors(small_log, tmp_path, quiet):
+    environment = Arithmetic(small_log.catalog.n_items)
+    made = run(small_log, tmp_path / "made", quiet, environment, steps=False)
+    assert environment.calls == 0
+    np.testing.assert_array_equal(made.item_vectors, environment.item_vectors)
+    assert not made.annotated.any()
+    assert {name: getattr(made, name).shape for name in ("states", "augmented", "augmented_scores", "augmented_rewards")} == (
+        dict.fromkeys(("states", "augmented", "augmented_scores", "augmented_rewards"), (small_log.training.n_steps, 0))
+    )
+
+
+def test_requests_of_annotations_made_before_keep_and_steps_are_the_same():
     assert not AnnotationsConfig.came_later & AnnotationsConfig().model_dump().keys()
 
 

@@ -155,6 +155,28 @@ def test_agents_train_evaluate_and_serve_from_saved_annotations_without_the_envi
     assert contents(tmp_path / "copy/runs/small/results") == contents(root / "runs/small/results")
 
 
+def test_an_agent_that_reads_item_vectors_alone_is_the_same_without_annotated_steps(whole, tmp_path):
+    root, _ = whole
+    start, end = RECIPE.split("[agents.sasrec]")
+    evidence = "".join(
+        f'[agents.{name}]\nitem_knn = true\nlea = ["content"]\nepochs = 2\n{more}' for name, more in
+        (("told", ""), ("text", 'placebo = "text"\n'), ("random", 'placebo = "random"\n'))
+    )  # fmt: skip
+    recipe = start + evidence + "[evaluation]\nresamples = 100\n"
+    for name, text in (("steps", recipe), ("none", recipe.replace("[annotations]", "[annotations]\nsteps = false"))):
+        shutil.copytree(root / "runs/small", tmp_path / name / "runs/small")
+        (tmp_path / name / "small.toml").write_text(text)
+        done = learec("run", "small.toml", cwd=tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        audited = learec("audit", "runs/small", cwd=tmp_path / name)
+        assert audited.returncode == 0, audited.stdout
+    assert "item vectors alone" in done.stdout
+    with_steps, without = (contents(tmp_path / name / "runs/small") for name in ("steps", "none"))
+    same = [Path(f"agents/{name}/seed-0/agent.safetensors") for name in ("told", "text", "random")]
+    for path in (*same, Path("results/ranks.parquet"), Path("annotations/item_vectors.npy")):
+        assert with_steps[path] == without[path]
+
+
 @pytest.mark.parametrize("stage", ["train", "evaluate", "report"])
 def test_a_changed_environment_setting_makes_what_hangs_on_it_stale(whole, tmp_path, stage):
     root, _ = whole

@@ -7,12 +7,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from learec.annotations.candidates import candidate_scores, propose
+from learec.annotations.table import COLUMNS
 from learec.artifacts import SCRATCH, Request, building, request_for, write_bytes
 from learec.config import AnnotationsConfig
 from learec.data.log import Bools, Floats, Ints, Log, Sessions
 from learec.errors import LearecError
 from learec.progress import Reporter
 
+Columns = dict[str, Ints | Floats | Bools]
 EDGES = np.linspace(-4, 4, 41)
 SAMPLED_SESSIONS = 500
 
@@ -38,36 +40,50 @@ def annotations_request(config: AnnotationsConfig, log_digest: str, environment_
 def annotate(
     config: AnnotationsConfig, log: Log, environment: Environment, environment_digest: str, folder: Path, *, reporter: Reporter
 ) -> dict[str, Any]:
-    """Make an annotations/ folder; a stopped run goes on after its last whole shard. Returns the notes."""
-    request = annotations_request(config, log.digest, environment_digest)
-    training = log.training
+    """Make an annotations/ folder; a stopped run goes on after its last whole shard. Returns the notes, none without steps."""
     notes: dict[str, Any] = {}
-    with building(folder, request, notes) as partial:
-        (partial / SCRATCH).mkdir(exist_ok=True)
-        shards = list(training.blocks(np.arange(training.n_sessions), config.shard_sessions))
-        scores = None
-        if config.candidates != "state":
-            scores = candidate_scores(config, training, environment.item_vectors, log.catalog.n_items)
-        with reporter.bar("annotating steps", training.n_steps) as advance:
-            for number, sessions in enumerate(shards):
-                path = partial / SCRATCH / f"{number:06d}.npz"
-                steps = np.arange(training.offsets[sessions[0]], training.offsets[sessions[-1] + 1])
-                if not path.exists():
-                    shard = _slice(training, sessions)
-                    candidates, their_scores = _candidates(config, scores, log, shard, steps, environment)
-                    states, rewards, candidate_rewards = environment.annotate(shard, candidates)
-                    floats = {"states": states, "rewards": rewards, "candidate_rewards": candidate_rewards}
-                    _write_shard(path, candidates, {**floats, "candidate_scores": their_scores})
-                advance(len(steps))
-        columns = _columns(partial / SCRATCH, len(shards), training, config)
-        notes.update(_notes(columns, training))
-        notes["rewards"]["random"] = _random_rewards(environment, training, columns)
-        for name in ("raw_rewards", "proposed_rewards"):
-            del columns[name]
-        for name, column in columns.items():
+    with building(folder, annotations_request(config, log.digest, environment_digest), notes) as partial:
+        made = _of_steps(config, log, environment, partial, notes, reporter) if config.steps else _of_no_steps(log.training)
+        for name, column in made.items():
             np.save(partial / f"{name}.npy", column, allow_pickle=False)
         np.save(partial / "item_vectors.npy", environment.item_vectors, allow_pickle=False)
     return notes
+
+
+def _of_steps(
+    config: AnnotationsConfig, log: Log, environment: Environment, partial: Path, notes: dict[str, Any], reporter: Reporter
+) -> Columns:
+    """The columns of all training steps, made by shards."""
+    training = log.training
+    (partial / SCRATCH).mkdir(exist_ok=True)
+    shards = list(training.blocks(np.arange(training.n_sessions), config.shard_sessions))
+    scores = None
+    if config.candidates != "state":
+        scores = candidate_scores(config, training, environment.item_vectors, log.catalog.n_items)
+    with reporter.bar("annotating steps", training.n_steps) as advance:
+        for number, sessions in enumerate(shards):
+            path = partial / SCRATCH / f"{number:06d}.npz"
+            steps = np.arange(training.offsets[sessions[0]], training.offsets[sessions[-1] + 1])
+            if not path.exists():
+                shard = _slice(training, sessions)
+                candidates, their_scores = _candidates(config, scores, log, shard, steps, environment)
+                states, rewards, candidate_rewards = environment.annotate(shard, candidates)
+                floats = {"states": states, "rewards": rewards, "candidate_rewards": candidate_rewards}
+                _write_shard(path, candidates, {**floats, "candidate_scores": their_scores})
+            advance(len(steps))
+    columns = _columns(partial / SCRATCH, len(shards), training, config)
+    notes.update(_notes(columns, training))
+    notes["rewards"]["random"] = _random_rewards(environment, training, columns)
+    return {name: columns[name] for name in COLUMNS}
+
+
+def _of_no_steps(training: Sessions) -> Columns:
+    """The same columns where no step was asked about."""
+    nothing = np.zeros((training.n_steps, 0), dtype=np.float32)
+    rewards, annotated = np.zeros(training.n_steps, dtype=np.float32), np.zeros(training.n_steps, dtype=bool)
+    actions = nothing.astype(np.int32)
+    values = (nothing, rewards, actions, nothing, nothing, annotated)
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _slice(training: Sessions, sessions: Ints) -> Sessions:
@@ -99,7 +115,7 @@ def _write_shard(path: Path, candidates: Ints, floats: dict[str, Floats]) -> Non
     write_bytes(path, buffer.getvalue())
 
 
-def _columns(folder: Path, n_shards: int, training: Sessions, config: AnnotationsConfig) -> dict[str, Ints | Floats | Bools]:
+def _columns(folder: Path, n_shards: int, training: Sessions, config: AnnotationsConfig) -> Columns:
     """All shards joined, rewards standardised, and candidates kept or dropped by their reward."""
     shards = []
     for number in range(n_shards):

@@ -13,6 +13,7 @@ Encoder = Literal["sasrec", "gru4rec", "caser", "nextitnet"]
 Objective = Literal["supervised", "sqn", "sac", "snqn", "sa2c", "eval"]
 LeaColumn = Literal["state", "reward", "augmented", "items", "content"]
 Placebo = Literal["shuffled", "random", "text"]
+OF_STEPS: frozenset[LeaColumn] = frozenset({"state", "reward", "augmented"})  # the others are item vectors
 
 PRESETS: dict[str, dict[str, Any]] = {
     # The defaults below: tied embeddings, full or sampled softmax, dropout and patience tuned on validation.

@@ -8,10 +8,13 @@ from learec.config.records import Count, Positive, Record, Share
 
 
 class AnnotationsConfig(Record):
-    """One row per training step: annotate."""
+    """annotate: one row per training step, and a vector per item."""
 
-    came_later: ClassVar[frozenset[str]] = frozenset({"keep", "n_proposed"})
+    came_later: ClassVar[frozenset[str]] = frozenset({"keep", "n_proposed", "steps"})
 
+    steps: bool = Field(
+        True, description="false: item vectors alone, within seconds, which is all that agents with lea items and content read"
+    )
     candidates: Literal["rule", "state", "item_tokens", "item_knn"] = Field(
         "rule", description="who proposes actions; rule = item text x item-kNN"
     )

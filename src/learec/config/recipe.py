@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from learec.config.agents import AgentConfig, AgentEntry
+from learec.config.agents import OF_STEPS, AgentConfig, AgentEntry
 from learec.config.annotations import AnnotationsConfig
 from learec.config.data import DataConfig, SimulateConfig
 from learec.config.environment import EnvironmentConfig
@@ -14,6 +14,8 @@ from learec.config.evaluation import FLOORS, EvaluationConfig
 from learec.config.records import Name, Record, suggest
 from learec.config.tune import Search, TuneConfig
 from learec.errors import ConfigError
+
+NOT_MADE = "and annotations.steps = false makes item vectors alone"
 
 
 class Recipe(Record):
@@ -55,6 +57,13 @@ class Recipe(Record):
         return self
 
     @model_validator(mode="after")
+    def _columns_are_made(self) -> "Recipe":
+        for name, agent in self.agents.items():
+            if not self.annotations.steps and (missing := sorted(OF_STEPS & {*agent.lea})):
+                raise ValueError(f"agent {name!r} reads lea {', '.join(missing)}, {NOT_MADE}; drop that, or those columns")
+        return self
+
+    @model_validator(mode="after")
     def _best_are_of_more(self) -> "Recipe":
         asked = self.annotations
         if asked.keep == "best" and asked.n_proposed <= asked.n_augmented:
@@ -71,9 +80,11 @@ class Recipe(Record):
                 raise ValueError(f"[tune.{name}] is for an agent that is not there; {suggest(name, set(self.agents))}")
             for field, search in tune.search.items():
                 _check_values(self.agents[name], field, search, f"tune.{name}.{field}")
-                sought = (self.agents[name].replaced({field: value}) for value in search.values)
+                sought = [self.agents[name].replaced({field: value}) for value in search.values]
                 if name in self.evaluation.hybrids and any(agent.reads_evidence for agent in sought):
                     raise ValueError(f"tune.{name}.{field} seeks an agent that evaluation.hybrids could not name; drop it there")
+                if not self.annotations.steps and any(OF_STEPS & {*agent.lea} for agent in sought):
+                    raise ValueError(f"tune.{name}.{field} seeks columns of steps, {NOT_MADE}; drop that, or those columns")
         return self
 
     def with_agent(self, name: str, config: AgentConfig) -> "Recipe":
