@@ -13,7 +13,7 @@ from learec.artifacts import MANIFEST, Manifest, check_files, load_array, read_m
 from learec.data.audit_text import tell
 from learec.data.audited import open_split
 from learec.data.log import MAKE_WITH, Bools, Ints, Log, Sessions
-from learec.data.neighbours import DECAY, SHRINKAGE, ItemKNN
+from learec.data.neighbours import ItemKNN
 from learec.errors import ArtifactError
 from learec.progress import Reporter
 
@@ -226,7 +226,8 @@ def _check_counts(folder: Path, manifest: Manifest, log: Log, found: Findings) -
     held = [_tensor(folder, manifest, f"evidence.{name}") for name in names]
     if any(part is None for part in held) or not len(np.asarray(held[-1])):
         return
-    similarity = ItemKNN.fit(log.training, log.catalog.n_items, DECAY, SHRINKAGE).similarity
+    asked = manifest.request.config["evidence"]
+    similarity = ItemKNN.fit(log.training, log.catalog.n_items, asked["decay"], asked["shrinkage"]).similarity
     expected = (similarity.indptr, similarity.indices, similarity.data)
     if not all(np.array_equal(np.asarray(one), other) for one, other in zip(held, expected, strict=True)):
         found.failures.append(
