@@ -15,7 +15,7 @@ from learec.annotations.table import Annotations
 from learec.config import AgentConfig, derived_seed
 from learec.data.log import Ints, Log
 from learec.data.neighbours import DECAY, SHRINKAGE, UNSEEN, ContentKNN, ItemKNN, Rule
-from learec.data.other_sessions import FOLDS, Matrix, OtherSessions
+from learec.data.other_sessions import FOLDS, Matrix, OtherSessions, as_array
 
 AT_START = (4.0, 1.0)  # weights of texts and counts: those of the untrained rule
 PARTS = ("vectors", "starts", "neighbours", "cosines")  # of the evidence itself: texts, and a compressed sparse matrix
@@ -92,19 +92,13 @@ class Told:
 
     profiles: Tensor  # (M, W)
     vectors: Tensor  # (N + 1, W)
+    columns: Tensor  # (W, N + 1): the same, each column's numbers on end
     counts: Matrix  # (M, N + 1)
 
     def rows(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Both for all items, each (m, N + 1)."""
         profiles, counts = self.profiles[rows], self.counts[rows]
-        texts = profiles @ self.vectors.T
-        if isinstance(counts, np.ndarray):
-            return texts, torch.as_tensor(counts, device=texts.device)
-        dense = torch.zeros_like(texts)
-        lines = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-        places = torch.as_tensor(lines * counts.shape[1] + counts.indices, device=dense.device)
-        dense.view(-1)[places] = torch.as_tensor(counts.data, device=dense.device)
-        return texts, dense
+        return profiles @ self.columns, torch.as_tensor(as_array(counts), device=profiles.device)
 
     def at(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Both for some items (M, K), each (M, K)."""
@@ -120,6 +114,7 @@ class Teller:
 
     content: ContentKNN
     vectors: Tensor  # the same, on the device that trains
+    columns: Tensor  # and on end by column: a tall table is multiplied 1.2 times as fast so
     others: OtherSessions
 
     @classmethod
@@ -130,7 +125,7 @@ class Teller:
             log.training, counted, log.catalog.n_items,
             decay=DECAY, shrinkage=SHRINKAGE, history=config.max_length, seed=derived_seed("evidence", seed),
         )  # fmt: skip
-        return cls(evidence.rule().content, evidence.vectors, others)
+        return cls(evidence.rule().content, evidence.vectors, evidence.vectors.T.contiguous(), others)
 
     def seen(self, steps: Ints) -> Tensor:
         """The items before the training steps (M,), however long ago, (M, P); 0 where there are no more."""
@@ -145,7 +140,5 @@ class Teller:
         counts = self.others.scores(steps)
         numbers = counts if isinstance(counts, np.ndarray) else counts.data
         np.log1p(numbers / np.float32(UNSEEN), out=numbers)  # from the logarithm of UNSEEN on: softmax does not mind
-        if not isinstance(counts, np.ndarray):
-            counts.sort_indices()
         profiles = self.content.profiles(*self.others.training.histories(steps, self.others.history))
-        return Told(torch.as_tensor(profiles, device=self.vectors.device), self.vectors, counts)
+        return Told(torch.as_tensor(profiles, device=self.vectors.device), self.vectors, self.columns, counts)

@@ -71,8 +71,8 @@ class ContentKNN:
 
     def profiles(self, histories: Ints, lengths: Ints) -> Floats:
         """The history's direction, (B, W), of unit length (zero where nothing is known)."""
-        weights = recency_weights(lengths, histories.shape[1], self.decay)
-        return unit_rows(np.einsum("bl,blw->bw", weights, self.vectors[histories]))
+        history = history_matrix(histories, lengths, self.decay, len(self.vectors))
+        return unit_rows(history @ self.vectors)
 
     def scores(self, histories: Ints, lengths: Ints) -> Floats:
         """Cosine with every item, (B, N + 1)."""
