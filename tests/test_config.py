@@ -77,6 +77,18 @@ WRONG = {
         SMALL + '[annotations]\nkeep = "best"\nn_augmented = 12\n',
         "annotations.keep best takes 12 of 12 proposals, which is all of them; raise n_proposed",
     ),
+    "compared with itself": (
+        SMALL + '[evaluation]\ncompare = [["sasrec", "sasrec"]]\n',
+        "evaluation.compare names sasrec alone, and every pair counts in Holm's correction; drop it",
+    ),
+    "compared twice": (
+        SMALL + '[evaluation]\ncompare = [["sasrec", "rule"], ["rule", "sasrec"]]\n',
+        "evaluation.compare names rule and sasrec twice, and every pair counts in Holm's correction; drop it",
+    ),
+    "rewards by words of proposals by the model": (
+        DATA + '[agents.a]\nobjective = "snqn"\nlea = ["reward", "augmented"]\nplacebo = "text"\nplacebo_columns = ["reward"]\n',
+        "agents.a = placebo text cannot replace reward without augmented: nobody but the language model has judged its",
+    ),
     "columns that nobody makes": (
         DATA + '[annotations]\nsteps = false\n[agents.a]\nlea = ["content", "augmented"]\n',
         "agent 'a' reads lea augmented, and annotations.steps = false makes item vectors alone; drop that, or those columns",

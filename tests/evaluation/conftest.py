@@ -36,7 +36,8 @@ def comparison(new: str, base: str, difference: float, half: float = 0.002) -> J
     interval = {"difference": difference, "low": difference - half, "high": difference + half}
     p = 0.0004 if abs(difference) > half else 0.31
     tested = {"p": p, "p_adjusted": 2 * p, "effect": 12 * difference, "better": 0.12, "worse": 0.034, "seed_share": 0.2}
-    slices = {"head item": {"n": 6000, **interval}, "tail item": {"n": 2317, **interval, "low": -0.5, "high": 0.5}}
+    of_tail = {"n": 2317, "sessions": 2000, **interval, "low": -0.5, "high": 0.5}
+    slices = {"head item": {"n": 6000, "sessions": 5000, **interval}, "tail item": of_tail}
     of_runs = {"n": 8317, "seeds": 3, "base_seeds": 1, "covers_seeds": True, "relative": difference / 0.08}
     return {"new": new, "base": base, "metric": "NDCG@10", **of_runs, **interval, **tested, "slices": slices}
 
@@ -89,6 +90,7 @@ def data() -> Json:
             row("sasrec", "agent", 0.0731), row("sasrec-lea", "agent", 0.0812),
         ],
         "comparisons": [comparison("sasrec-lea", "sasrec", 0.0081), comparison("sasrec-lea", "item_knn", -0.0029)],
+        "leads": [],
         "left_out": {},
         "values": None,
         "agent_curves": [
@@ -112,8 +114,8 @@ def data() -> Json:
         "recipe": {
             "name": "industrial", "seed": 7, "environment": {"lora_rank": 8},
             "agents": {
-                "sasrec": {"encoder": "sasrec", "objective": "snqn", "lea": [], "placebo": False},
-                "sasrec-lea": {"encoder": "sasrec", "objective": "snqn", "lea": ["augmented"], "placebo": False},
+                "sasrec": {"encoder": "sasrec", "objective": "snqn", "lea": [], "placebo": None},
+                "sasrec-lea": {"encoder": "sasrec", "objective": "snqn", "lea": ["augmented"], "placebo": None},
             },
         },
         "versions": {"python": "3.11.7", "torch": "2.13.0"},

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+import learec.evaluation.examples
 from learec.artifacts import is_current
 from learec.cli import tables as on_screen
 from learec.config import EvaluationConfig
@@ -17,6 +18,7 @@ from learec.data.log import Part
 from learec.errors import ConfigError
 from learec.evaluation.baselines import DESCRIPTIONS, floors
 from learec.evaluation.evaluate import Contestant, evaluate, results_request
+from learec.evaluation.examples import examples
 from learec.evaluation.metrics import ranking
 from learec.evaluation.permutation import holm
 from learec.evaluation.slices import GROUPS
@@ -164,6 +166,38 @@ def compared(small_log, tmp_path, quiet):
     agents.append(Contestant("one", 7, "luck", Lucky(small_log.catalog.n_items, 7)))
     found = [*contestants(small_log, config), *agents]
     return evaluate(results_request(config, 0, {}), small_log, None, found, tmp_path / "results", reporter=quiet)
+
+
+def test_the_best_agent_on_validation_meets_the_best_floor_on_validation_asked_or_not(compared):
+    validation = {row["name"]: np.mean(list(row["validation"].values())) for row in compared["rows"]}
+    agents = {"several", "one"}
+    best = [max(names, key=lambda name: validation[name]) for names in (agents, validation.keys() - agents)]
+    (lead,) = compared["leads"]
+    assert [lead["new"], lead["base"]] == best
+    assert lead["p_adjusted"] == lead["p"]
+    assert all(one["slices"]["head item"]["sessions"] > 0 for one in (lead, *compared["comparisons"]))
+
+
+def test_examples_show_the_lists_that_are_ranked(small_log, monkeypatch):
+    """Also where a history is longer than what is read of it, and where scores are no numbers."""
+    monkeypatch.setattr(learec.evaluation.examples, "HISTORY", 2)
+    targets = small_log.targets(Part.TEST)
+    monkeypatch.setattr(learec.evaluation.examples, "N_EXAMPLES", len(targets))
+    scorers = {"luck": Lucky(small_log.catalog.n_items, 0), "broken": Broken()}
+    sessions, titles = small_log.sessions, small_log.catalog.titles
+    n_longer = 0
+    for step, found in zip(targets, examples(small_log, None, scorers, True, 0), strict=True):
+        before = {titles[item] for item in sessions.items[step - sessions.step_of[step] : step]}
+        n_longer += len(before) > 2
+        listed = [one["title"] for one in found["recommendations"]["luck"]]
+        assert len(listed) == 5 and not before & set(listed)
+        assert found["recommendations"]["broken"] == []
+    assert n_longer
+
+
+class Broken:
+    def scores(self, histories, lengths):
+        return np.full((len(histories), 41), np.nan, dtype=np.float32)
 
 
 def test_comparisons_have_p_values_effects_and_what_their_seeds_tell(compared):

@@ -46,11 +46,11 @@ def known(listeners=None, environment=None) -> Knowledge:
     return Knowledge(listeners, environment)
 
 
-def valued(log, config, knowledge, names=COUNTING, counting=COUNTING):
+def valued(log, config, knowledge, names=COUNTING, counting=COUNTING, **more):
     found, targets = floors(CONFIG, log.training, log.catalog.n_items, None), log.targets(Part.TEST)
     values = PolicyValues(log, config, 0, {name: found[name] for name in counting}, knowledge)
-    for name in names:
-        scorer = found[name]
+    for name in (*names, *more):
+        scorer = more.get(name) or found[name]
         ranked = ranking(scorer, log.sessions, targets, mask_seen=True, max_length=HISTORY, k=config.list_length)
         values.add(name, None, scorer, ranked)
     return values.tables()
@@ -74,6 +74,25 @@ def test_a_simulated_log_gets_estimates_true_values_and_how_they_agree(small_log
     assert all(-1 <= row["tau"] <= 1 and row["n"] == 3 for row in tables["agreement"])
     assert tables["without"] == {"judged": "judged_targets is 0 in [evaluation]"}
     assert json.loads(json.dumps(tables)) == tables
+
+
+def test_a_policy_of_which_an_estimate_says_nothing_does_not_silence_it_for_the_others(small_log, listeners):
+    class Elsewhere:
+        """Lists what no test target is."""
+
+        def scores(self, histories, lengths):
+            row = np.zeros(small_log.catalog.n_items + 1, dtype=np.float32)
+            row[small_log.sessions.items[small_log.targets(Part.TEST)]] = -1
+            return np.tile(row, (len(histories), 1))
+
+    tables = valued(small_log, CONFIG, known(listeners), elsewhere=Elsewhere())
+    found = {row["estimate"]: row for row in tables["agreement"]}
+    assert (found["NDCG@5"]["n"], found["SNIPS"]["n"]) == (4, 3)
+    without = {row["estimate"]: row for row in valued(small_log, CONFIG, known(listeners))["agreement"]}
+    assert found["SNIPS"]["tau"] == without["SNIPS"]["tau"]
+    assert any(
+        "order 4 policies" in said and ", of 3 policies that it says anything of" in said for said in value_sentences(tables)
+    )
 
 
 def test_the_same_seed_gives_the_same_tables(small_log, listeners):

@@ -151,7 +151,7 @@ def test_the_summary_follows_the_test_of_the_paired_difference(
 ) -> None:
     data["comparisons"] = [comparison("sasrec-lea", "item_knn", difference)]
     interval = f"({difference - 0.002:+.4f} to {difference + 0.002:+.4f})"
-    p = f"p {data['comparisons'][0]['p_adjusted']:.4f}"
+    p = f"adjusted p {data['comparisons'][0]['p_adjusted']:.4f}"
     assert f"sasrec-lea {words} the floor item_knn: NDCG@10 {difference:+.4f} {interval}, {p}." in summary_of(render_report(data))
 
 
@@ -208,15 +208,41 @@ def test_beyond_accuracy_has_intervals_where_there_are_any_and_says_what_is_left
 def test_a_comparison_stated_the_other_way_round_is_turned(data: Json, comparison: Build) -> None:
     data["comparisons"] = [comparison("item_knn", "sasrec-lea", 0.003)]
     assert verdict(data, "sasrec-lea", "item_knn").words == "is behind"
-    assert "NDCG@10 -0.0030 (-0.0050 to -0.0010), p 0.0008" in summary_of(render_report(data))
+    assert "NDCG@10 -0.0030 (-0.0050 to -0.0010), adjusted p 0.0008" in summary_of(render_report(data))
 
 
-def test_without_a_paired_comparison_only_intervals_apart_tell_rows_apart(data: Json, cell: Build) -> None:
+def test_without_a_paired_comparison_nothing_is_said_of_which_is_ahead(data: Json, cell: Build) -> None:
     data["comparisons"] = []
+    data["rows"][1]["metrics"]["NDCG@10"] = cell(0.0900)  # its interval is beyond the agent's
     said = summary_of(render_report(data))
-    assert "sasrec-lea cannot be told apart from the floor item_knn: their NDCG@10 intervals overlap" in said
-    data["rows"][1]["metrics"]["NDCG@10"] = cell(0.0900)
-    assert "sasrec-lea is behind the floor item_knn: their NDCG@10 intervals do not overlap" in summary_of(render_report(data))
+    assert "sasrec-lea was not compared with the floor item_knn: NDCG@10 0.0812 and 0.0900; compare in" in said
+    assert "sasrec-lea was not compared with its base sasrec" in said
+
+
+def test_the_best_by_validation_meet_the_best_floor_whatever_the_recipe_compares(data: Json, comparison: Build) -> None:
+    data["comparisons"] = []
+    data["leads"] = [comparison("sasrec", "popularity", 0.06)]
+    said = summary_of(render_report(data))
+    assert "sasrec beats the floor popularity (both the best on validation): NDCG@10 +0.0600" in said
+    assert "the floor item_knn" not in said
+
+
+def test_what_holds_for_the_runs_at_hand_alone_is_said_where_it_is_summed_up(data: Json) -> None:
+    assert "another seed might do otherwise" not in summary_of(render_report(data))
+    data["comparisons"][0]["covers_seeds"] = False
+    said = summary_of(render_report(data))
+    assert "adjusted p 0.0008, for these training runs alone: another seed might do otherwise." in said
+
+
+def test_the_summary_begins_with_what_anybody_understands(data: Json) -> None:
+    said = "Asked 100 times for 10 recommendations, what people chose next is among them 16.2 times with sasrec-lea"
+    assert summary_of(render_report(data)).strip().startswith(f"{said}, 16.8 times with item_knn.")
+
+
+def test_a_slice_of_few_sessions_is_not_coloured(data: Json) -> None:
+    data["comparisons"][0]["slices"]["head item"]["sessions"] = 29
+    part = render_report(data).split('<section id="gains"')[1].split("</section>")[0]
+    assert '<b class="best">+0.0081</b>' not in part
 
 
 def test_the_summary_says_whether_annotations_helped_even_if_they_did_not(data: Json, comparison: Build) -> None:
@@ -225,20 +251,31 @@ def test_the_summary_says_whether_annotations_helped_even_if_they_did_not(data: 
     assert "sasrec-lea is behind its base sasrec: NDCG@10 -0.0081" in summary_of(render_report(data))
 
 
-def test_many_pairs_are_counted_instead_of_listed(data: Json, row: Build) -> None:
-    for number in range(3):
-        name = f"lea-{number}"
-        data["rows"].append(row(name, "agent", 0.02 + 0.03 * number))
-        data["recipe"]["agents"][name] = data["recipe"]["agents"]["sasrec-lea"]
+def test_many_pairs_are_counted_by_what_annotations_meet_instead_of_listed(data: Json, row: Build, comparison: Build) -> None:
+    agents = data["recipe"]["agents"]
+    for placebo, difference in (("random", 0.02), ("shuffled", 0.02), ("text", 0.001)):
+        name = f"lea-{placebo}"
+        data["rows"].append(row(name, "agent", 0.07))
+        agents[name] = {**agents["sasrec-lea"], "placebo": placebo}
+        data["comparisons"].append(comparison("sasrec-lea", name, difference))
     said = summary_of(render_report(data))
-    assert "in 4 pairs: it beats it in 1, is behind in 2, and cannot be told apart in 1." in said
+    of = (
+        "Of {} pairs of an agent with annotations and the same {}, it beats it in {}, is behind in 0, cannot be told apart in {}."
+    )
+    assert of.format(1, "without", 1, 0) in said
+    assert of.format(2, "with shuffled or random ones", 2, 0) in said
+    assert of.format(1, "with TF-IDF in the language model's place", 0, 1) in said
+    del data["comparisons"][-1]
+    assert "cannot be told apart in 0, not compared in 1." in summary_of(render_report(data))
 
 
-def test_agents_of_another_objective_are_no_base_and_a_placebo_is_called_one(data: Json) -> None:
-    data["recipe"]["agents"]["sasrec"]["objective"] = "supervised"
-    assert "base" not in summary_of(render_report(data))
-    data["recipe"]["agents"]["sasrec"] = {**data["recipe"]["agents"]["sasrec-lea"], "placebo": True}
-    assert "sasrec-lea beats its placebo sasrec" in summary_of(render_report(data))
+def test_only_annotations_may_distinguish_an_agent_from_its_base_and_a_placebo_is_called_one(data: Json) -> None:
+    agents = data["recipe"]["agents"]
+    for setting in ({"objective": "supervised"}, {"gamma": 0.0}, {"item_knn": True}):
+        agents["sasrec"] = {"encoder": "sasrec", "objective": "snqn", "lea": [], "placebo": None, **setting}
+        assert "base" not in summary_of(render_report(data))
+    agents["sasrec"] = {**agents["sasrec-lea"], "placebo": "shuffled"}
+    assert "sasrec-lea beats its shuffled placebo sasrec" in summary_of(render_report(data))
 
 
 @pytest.mark.parametrize(("absent", "sections"), [

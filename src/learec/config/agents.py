@@ -138,6 +138,12 @@ class AgentConfig(Record):
             raise ValueError("placebo_columns names columns that no placebo replaces; name them in lea and say which placebo")
         if {"items", "content"} <= set(self.lea) and len({"items", "content"} & set(self.replaced_columns)) == 1:
             raise ValueError("items and content read the same item vectors, so a placebo replaces both or neither; name both")
+        replaced = set(self.replaced_columns)
+        if self.placebo == "text" and "augmented" in self.lea and {"reward", "augmented"} & replaced == {"reward"}:
+            raise ValueError(
+                "placebo text cannot replace reward without augmented: nobody but the language model has judged its proposals; "
+                "name both in placebo_columns"
+            )
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} name one seed twice")
         if self.hidden_size % self.n_heads:

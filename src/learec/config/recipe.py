@@ -52,6 +52,11 @@ class Recipe(Record):
         for name in (name for pair in self.evaluation.compare for name in pair):
             if name not in known:
                 raise ValueError(f"evaluation.compare names {name!r}, which is no agent, floor or hybrid; {suggest(name, known)}")
+        pairs = [frozenset(pair) for pair in self.evaluation.compare]
+        if any(len(pair) < 2 for pair in pairs) or len(set(pairs)) < len(pairs):
+            wrong = next(pair for pair in pairs if len(pair) < 2 or pairs.count(pair) > 1)
+            told = f"{' and '.join(sorted(wrong))} {'alone' if len(wrong) < 2 else 'twice'}"
+            raise ValueError(f"evaluation.compare names {told}, and every pair counts in Holm's correction; drop it")
         if clash := FLOORS & self.agents.keys():
             raise ValueError(f"agent {min(clash)!r} has the name of a floor; choose another name")
         return self

@@ -54,6 +54,11 @@ class Bootstrap:
         self.by_session = BySession.of(session_of_target)
         self._resamples, self._seed = resamples, seed
 
+    @property
+    def n_sessions(self) -> int:
+        """How many sessions are resampled."""
+        return len(self.by_session.targets)
+
     def draws(self, columns: Iterable[Values], weights: Values | None = None) -> tuple[Values, Values]:
         """Means of columns (T,) over all targets, (C,), and over those of resampled sessions, (resamples, C).
 

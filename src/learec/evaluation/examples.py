@@ -7,8 +7,8 @@ import numpy as np
 
 from learec.annotations.table import Annotations
 from learec.config import derived_seed
-from learec.data.log import Ints, Log, Part
-from learec.evaluation.metrics import HISTORY, Scorer
+from learec.data.log import Log, Part
+from learec.evaluation.metrics import HISTORY, Scorer, ranking
 
 N_EXAMPLES, N_SHOWN = 10, 5
 
@@ -21,7 +21,10 @@ def examples(
     rng = np.random.default_rng(derived_seed("examples", seed))
     steps = np.sort(rng.choice(targets, min(N_EXAMPLES, len(targets)), replace=False))
     histories, lengths = log.sessions.histories(steps, HISTORY)
-    best = {name: top_items(scorer, histories, lengths, N_SHOWN, mask_seen) for name, scorer in scorers.items()}
+    best = {
+        name: ranking(scorer, log.sessions, steps, mask_seen=mask_seen, max_length=HISTORY, k=N_SHOWN).best
+        for name, scorer in scorers.items()
+    }
     titles = log.catalog.titles
     found = []
     for row, step in enumerate(steps):
@@ -58,13 +61,3 @@ def _annotated_step(log: Log, annotations: Annotations | None, session: int, rng
         "reward": float(annotations.rewards[step]),
         "augmented": [{"title": titles[int(number)], "reward": float(reward)} for number, reward in proposed if number],
     }
-
-
-def top_items(scorer: Scorer, histories: Ints, lengths: Ints, k: int, mask_seen: bool) -> Ints:
-    """The k best items, best first, (B, k); 0 where fewer are left."""
-    scores = scorer.scores(histories, lengths).copy()
-    if mask_seen:
-        np.put_along_axis(scores, histories, -np.inf, axis=1)
-    scores[:, 0] = -np.inf
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.where(np.isneginf(np.take_along_axis(scores, best, axis=1)), 0, best)

@@ -164,16 +164,19 @@ class PolicyValues:
         return {"new": new, "base": base, "difference": found.mean, "low": found.low, "high": found.high}
 
     def _agreement(self, policies: Sequence[Policy]) -> list[Json]:
-        """Of every estimate that all policies have."""
-        k, truth, found = self._config.list_length, _series(policies, VALUE), []
+        """Of every estimate, over the policies that it says anything of: a list without a logged item has no SNIPS."""
+        k, found = self._config.list_length, []
         for name, (above, below) in ESTIMATES.items():
             if not policies or above not in policies[0].drawn.means:
                 continue
-            tau = agreement(_series(policies, (above, below)), truth, self._seed)
+            known = [policy for policy in policies if np.isfinite(policy.drawn.figure(above, below)[0])]
+            if len(known) < 2:
+                continue
+            tau = agreement(_series(known, (above, below)), _series(known, VALUE), self._seed)
             both = {"low_both": tau.over_both.low, "high_both": tau.over_both.high}
             low, high = tau.over_users.low, tau.over_users.high
             label = f"{name}@{k}" if name in METRICS else name
-            found.append({"estimate": label, "tau": tau.over_users.mean, "low": low, "high": high, **both, "n": len(policies)})
+            found.append({"estimate": label, "tau": tau.over_users.mean, "low": low, "high": high, **both, "n": len(known)})
         return found
 
     def _by_environment(self) -> list[Policy]:

@@ -14,7 +14,8 @@
     left_out              {floor or measure: why it is in no row}
     comparisons           [{new, base, metric, difference, low, high, relative | null, n, seeds, base_seeds, covers_seeds,
                             p, p_adjusted, effect, better, worse, seed_share,
-                            slices: {slice: {n, difference, low, high}}}]
+                            slices: {slice: {n, sessions, difference, low, high}}}]
+    leads                 the same of the best agent and the best hybrid, by validation, against the best floor
     values                policy_values.py has the shape | null
     agent_curves          [{name, seed, best_epoch, measures: [{"NDCG@10": ...}, one per epoch, first before training], losses}]
     environment_curves    {best_epoch, measures: [{"pairwise accuracy", "NDCG@10", ...}], losses} | null
@@ -49,7 +50,7 @@ from learec.evaluation.metrics import SELECTING
 from learec.evaluation.pages import render_page
 from learec.evaluation.value_sentences import value_sentences
 from learec.evaluation.value_table import value_table
-from learec.evaluation.verdicts import Json, headline_metric, summary, words_of
+from learec.evaluation.verdicts import FEW_SESSIONS, Json, headline_metric, summary, words_of
 
 
 def write_report(data: Json, path: Path) -> None:
@@ -70,6 +71,7 @@ def render_report(data: Json) -> str:
         "best_by_event": best_cells(data["rows"], "by_event"),
         "best_by_slice": best_cells(data["rows"], "slices"),
         "words_of": words_of,
+        "few_sessions": FEW_SESSIONS,
         "value_sentences": value_sentences(data["values"]) if data["values"] else [],
         "value_table": value_table(data["values"]) if data["values"] else None,
         "lines": best_epochs(data["agent_curves"]),

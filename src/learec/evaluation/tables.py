@@ -62,6 +62,7 @@ class Tables:
         main = {row.name: [METRICS[self.metric.split("@")[0]](rank, self.cutoff) for rank in row.ranks] for row in rows}
         metrics, beyond = self._metrics(rows), self._beyond(rows)
         by_event, slices = (self.by_slice(main, masks) for masks in (self.targets.kinds(), self.targets.slices))
+        named = {row.name: row for row in rows}
         return {
             "main_metric": self.metric,
             "rows": [
@@ -72,7 +73,8 @@ class Tables:
                 }
                 for row in rows
             ],
-            "comparisons": self.comparisons({row.name: row for row in rows}, main),
+            "comparisons": self.comparisons(self.config.compare, named, main),
+            "leads": self.comparisons(leads(rows), named, main),
         }  # fmt: skip
 
     @property
@@ -123,9 +125,10 @@ class Tables:
                 }  # fmt: skip
         return found
 
-    def comparisons(self, rows: Mapping[str, Row], main: Mapping[str, Sequence[Values]]) -> list[Json]:
-        """Difference, interval, p values and effect of every pair that the recipe names, and its difference by slice."""
-        names = self.config.compare
+    def comparisons(
+        self, names: Sequence[tuple[str, str]], rows: Mapping[str, Row], main: Mapping[str, Sequence[Values]]
+    ) -> list[Json]:
+        """Difference, interval, p values and effect of pairs, adjusted for how many there are, and differences by slice."""
         pairs = [Pair(np.stack(main[new]), np.stack(main[base])) for new, base in names]
         if not pairs or not len(self.targets.sessions):
             return []
@@ -135,7 +138,7 @@ class Tables:
         for part, chosen in self.targets.slices.items():
             bootstrap = Bootstrap(self.targets.sessions[chosen], self.config.resamples, self._resampling)
             for place, estimate in enumerate(self._differences([pair.at(chosen) for pair in pairs], bootstrap)):
-                slices[place][part] = {"n": int(chosen.sum()), **_difference(estimate)}
+                slices[place][part] = {"n": int(chosen.sum()), "sessions": bootstrap.n_sessions, **_difference(estimate)}
         estimates = self._differences(pairs, self._all)
         return [
             {
@@ -155,6 +158,19 @@ class Tables:
             luck = seed_luck(pair, bootstrap.by_session)
             found.append(interval(float(mean), mean + luck.added_to(column - mean, self._exchanging)))
         return found
+
+
+def leads(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """What a reader asks first, whatever the recipe compares: the best agent and the best hybrid against the best floor.
+
+    Each is the best on validation, so that the test part has no say in which pairs are tested on it.
+    """
+    best = {}
+    for kind in ("floor", "agent", "hybrid"):
+        means = {row.name: float(np.mean(list(row.validation.values()))) for row in rows if row.kind == kind}
+        if any(mean > 0 for mean in means.values()):
+            best[kind] = max(means, key=lambda name: means[name])
+    return [(best[kind], best["floor"]) for kind in ("agent", "hybrid") if kind in best and "floor" in best]
 
 
 def cells(columns: Iterable[Sequence[Values]], bootstrap: Bootstrap, weights: Values | None = None) -> list[Json]:

@@ -1,5 +1,6 @@
 """The values of policies in words: for the screen and for the summary of a report."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ def value_sentences(values: Json) -> list[str]:
 
 
 def _best(rollout: Json) -> str:
-    best = max(rollout["rows"], key=lambda row: row["value"]["mean"])
+    best = max(rollout["rows"], key=lambda row: -math.inf if math.isnan(row["value"]["mean"]) else row["value"]["mean"])
     bounds = ", ".join(f"{bound['name']} {bound['value']['mean']:.4f}" for bound in rollout["bounds"])
     shown = f"{rollout['users']:,} simulated users who are shown {rollout['steps']} lists of {rollout['k']} each"
     return f"Reward per list by rollout, {shown}: {column_name(best)} earns most, {_interval(best['value'])}; {bounds}."
@@ -33,10 +34,14 @@ def _compared(pair: Json) -> str:
 
 
 def _agreement(rows: list[Json]) -> str:
-    told = ", ".join(f"{row['estimate']} {row['tau']:.2f} ({row['low']:.2f} to {row['high']:.2f})" for row in rows)
-    return (
-        f"How well estimates order {rows[0]['n']} policies as the rollout does, Kendall's tau (1: alike, 0: not at all): {told}."
-    )
+    most = max(row["n"] for row in rows)
+    told = ", ".join(_tau(row, most) for row in rows)
+    return f"How well estimates order {most} policies as the rollout does, Kendall's tau (1: alike, 0: not at all): {told}."
+
+
+def _tau(row: Json, most: int) -> str:
+    of = "" if row["n"] == most else f", of {row['n']} policies that it says anything of"
+    return f"{row['estimate']} {row['tau']:.2f} ({row['low']:.2f} to {row['high']:.2f}{of})"
 
 
 def _interval(cell: Json) -> str:

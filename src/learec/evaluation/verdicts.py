@@ -1,7 +1,7 @@
 """What a report's numbers allow to say, in sentences."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,12 @@ from learec.evaluation.figures import number, signed
 from learec.evaluation.metrics import SELECTING
 
 LEVEL = 0.05  # of the adjusted p value of a comparison
+FEW_SESSIONS = 30  # under which percentile intervals are too narrow: of two equal rows on 3 sessions 28 % leave out 0, on 20 8 %
+BEATS, BEHIND, ALIKE, NOT_COMPARED = "beats", "is behind", "cannot be told apart from", "was not compared with"
+ONE_RUN = ", for these training runs alone: another seed might do otherwise"
+CHOSEN = " (both the best on validation)"
+READING = {"lea", "placebo", "placebo_columns", "seeds"}  # settings of an agent that say which annotations it reads
+LISTED = 3  # pairs of agents with and without annotations; more are counted
 Json = Mapping[str, Any]
 
 
@@ -30,28 +36,25 @@ def told_apart(comparison: Json) -> bool:
 def words_of(comparison: Json, sign: int = 1) -> str:
     """In words, what a comparison allows to say; with sign -1, read from its base's side."""
     difference = sign * comparison["difference"] if told_apart(comparison) else 0
-    return _words(difference, difference)
-
-
-def _words(low: float, high: float) -> str:
-    """What an interval of a difference allows to say."""
-    return "beats" if low > 0 else "is behind" if high < 0 else "cannot be told apart from"
+    return BEATS if difference > 0 else BEHIND if difference < 0 else ALIKE
 
 
 def verdict(data: Json, new: str, base: str) -> Verdict:
-    """From the paired comparison of both rows if there is one, either way round, else, more coarsely, from their intervals."""
-    for comparison in data["comparisons"]:
+    """From the paired comparison of both rows, either way round.
+
+    Without one nothing is said: intervals of two rows do not know that both were measured on the same sessions, and overlap
+    where a paired test is sure.
+    """
+    for comparison in (*data["comparisons"], *data["leads"]):
         if {comparison["new"], comparison["base"]} == {new, base}:
             sign = 1 if comparison["new"] == new else -1
             low, high = sorted((sign * comparison["low"], sign * comparison["high"]))
             difference = f"{comparison['metric']} {signed(sign * comparison['difference'])}"
-            told = f"{difference} ({signed(low)} to {signed(high)}), p {number(comparison['p_adjusted'])}"
-            return Verdict(words_of(comparison, sign), told)
+            told = f"{difference} ({signed(low)} to {signed(high)}), adjusted p {number(comparison['p_adjusted'])}"
+            return Verdict(words_of(comparison, sign), told + ("" if comparison["covers_seeds"] else ONE_RUN))
     metric = headline_metric(data)
-    cells = {row["name"]: row["metrics"][metric] for row in data["rows"]}
-    low, high = cells[new]["low"] - cells[base]["high"], cells[new]["high"] - cells[base]["low"]
-    told = "do not overlap" if low > 0 or high < 0 else "overlap"
-    return Verdict(_words(low, high), f"their {metric} intervals {told}; the recipe asks for no paired comparison")
+    ours, theirs = (next(row["metrics"][metric]["mean"] for row in data["rows"] if row["name"] == name) for name in (new, base))
+    return Verdict(NOT_COMPARED, f"{metric} {number(ours)} and {number(theirs)}; compare in [evaluation] asks for a test")
 
 
 def summary(data: Json) -> list[Markup]:
@@ -60,31 +63,61 @@ def summary(data: Json) -> list[Markup]:
     if metric is None:
         return [Markup("Nothing was measured.")]
     floor, *others = (_best(data["rows"], kind, metric) for kind in ("floor", "agent", "hybrid"))
-    sentences = [_top_sentence(row, metric) for row in (floor, *others) if row is not None]
-    if floor is not None:
+    sentences = [_plain_sentence(data["rows"], [row for row in (*others, floor) if row is not None])]
+    sentences += [_top_sentence(row, metric) for row in (floor, *others) if row is not None]
+    if data["leads"]:
+        sentences += [_sentence(data, lead["new"], lead["base"], "the floor", CHOSEN) for lead in data["leads"]]
+    elif floor is not None:
         sentences += [_sentence(data, row["name"], floor["name"], "the floor") for row in others if row is not None]
-    return sentences + lea_sentences(data)
+    return [*(sentence for sentence in sentences if sentence), *lea_sentences(data)]
+
+
+def _plain_sentence(rows: Sequence[Json], leading: Sequence[Json]) -> Markup:
+    """What the leading rows do for people, without a technical term."""
+    metric = next((name for name in rows[0]["metrics"] if name == "HR@10"), next(iter(rows[0]["metrics"])))
+    if not metric.startswith("HR@"):
+        return Markup("")
+    told = [f"{100 * row['metrics'][metric]['mean']:.1f} times with {row['name']}" for row in leading]
+    k = metric.removeprefix("HR@")
+    return Markup("Asked 100 times for {} recommendations, what people chose next is among them {}.").format(k, ", ".join(told))
 
 
 def lea_sentences(data: Json) -> list[Markup]:
-    """Whether annotations helped: agents that read them against those of the same encoder and objective that do not."""
+    """Whether annotations helped: agents that read them against the same agents without, and with controls in their place."""
     agents = data["recipe"].get("agents", {})
     names = [row["name"] for row in data["rows"] if row["name"] in agents]
     pairs = [(new, base) for new in names for base in names if _differs_by_lea(agents[new], agents[base])]
-    if len(pairs) <= 3:
-        return [_sentence(data, new, base, "its placebo" if agents[base].get("placebo") else "its base") for new, base in pairs]
-    words = [verdict(data, new, base).words for new, base in pairs]
-    told = "An agent with annotations meets one without, or with shuffled ones, in {} pairs: it beats it in {}, is behind in {}, "
-    counts = [words.count(word) for word in ("beats", "is behind", "cannot be told apart from")]
-    return [Markup(told + "and cannot be told apart in {}.").format(len(pairs), *counts)]
+    if len(pairs) <= LISTED:
+        return [_sentence(data, new, base, _role(agents[base])) for new, base in pairs]
+    words: dict[str, list[str]] = {}
+    for new, base in pairs:
+        words.setdefault(_AGAINST[agents[base].get("placebo") or None], []).append(verdict(data, new, base).words)
+    return [_counted(against, words[against]) for against in dict.fromkeys(_AGAINST.values()) if against in words]
+
+
+def _counted(against: str, words: list[str]) -> Markup:
+    counts = [words.count(word) for word in (BEATS, BEHIND, ALIKE)]
+    told = "Of {} pairs of an agent with annotations and {}, it beats it in {}, is behind in {}, cannot be told apart in {}"
+    missing = words.count(NOT_COMPARED)
+    return Markup(told).format(len(words), against, *counts) + Markup(", not compared in {}." if missing else ".").format(missing)
+
+
+_NOISE = "the same with shuffled or random ones"
+_AGAINST: Mapping[Any, str] = {  # by placebo
+    None: "the same without", "shuffled": _NOISE, "random": _NOISE, "text": "the same with TF-IDF in the language model's place",
+}  # fmt: skip
+
+
+def _role(base: Json) -> str:
+    return f"its {base['placebo']} placebo" if base.get("placebo") else "its base"
 
 
 def _differs_by_lea(new: Json, base: Json) -> bool:
+    """Whether annotations, or a control in their place, are all that distinguishes two agents."""
     if not new.get("lea") or new.get("placebo"):
         return False
-    same_method = all(new.get(key) == base.get(key) for key in ("encoder", "objective", "item_knn"))
-    is_base = not base.get("lea") or (base.get("placebo") and base["lea"] == new["lea"])
-    return same_method and bool(is_base)
+    kept = [{key: value for key, value in agent.items() if key not in READING} for agent in (new, base)]
+    return kept[0] == kept[1] and bool(not base.get("lea") or (base.get("placebo") and base["lea"] == new["lea"]))
 
 
 def _top_sentence(row: Json, metric: str) -> Markup:
@@ -94,9 +127,9 @@ def _top_sentence(row: Json, metric: str) -> Markup:
     return Markup("The best {} is <b>{}</b> with {}.").format(row["kind"], row["name"], told)
 
 
-def _sentence(data: Json, new: str, base: str, role: str) -> Markup:
+def _sentence(data: Json, new: str, base: str, role: str, chosen: str = "") -> Markup:
     found = verdict(data, new, base)
-    return Markup("<b>{}</b> {} {} <b>{}</b>: {}.").format(new, found.words, role, base, found.evidence)
+    return Markup("<b>{}</b> {} {} <b>{}</b>{}: {}.").format(new, found.words, role, base, chosen, found.evidence)
 
 
 def _best(rows: list[Json], kind: str, metric: str) -> Json | None:

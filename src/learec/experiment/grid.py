@@ -113,14 +113,15 @@ def comparisons(cells: Mapping[str, Cell]) -> Iterator[tuple[str, str]]:
         if cell.columns == BASE:
             pairs = [Cell(cell.encoder, SUPERVISED, BASE)] if cell.objective != SUPERVISED else []
         elif cell.placebo is None:
-            alike = (other for other in cells.values() if _is_placebo_of(other, cell))
+            alike = (other for other in cells.values() if is_placebo_of(other, cell))
             pairs = [cell.base, *alike]
         else:
             continue
         yield from ((name, other.name) for other in pairs if other.name in cells)
 
 
-def _is_placebo_of(other: Cell, cell: Cell) -> bool:
+def is_placebo_of(other: Cell, cell: Cell) -> bool:
+    """Whether it is the same agent with a control in the place of its annotations."""
     return other.placebo is not None and Cell(other.encoder, other.objective, other.columns) == cell
 
 

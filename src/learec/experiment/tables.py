@@ -12,7 +12,7 @@ import polars as pl
 from learec.config.experiment import BASE
 from learec.evaluation.decimals import decimals, interval
 from learec.evaluation.verdicts import LEVEL, told_apart
-from learec.experiment.grid import MAIN, SUPERVISED, Cell, Plan, Planned, Point
+from learec.experiment.grid import MAIN, SUPERVISED, Cell, Plan, Planned, Point, is_placebo_of
 from learec.experiment.results import ALL_EVENTS
 
 BETTER, WORSE, BEATS_PLACEBOS = "†", "↓", "‡"
@@ -116,9 +116,9 @@ def marks_of(cells: Mapping[str, Cell], comparisons: Sequence[Json]) -> dict[str
     marks: dict[str, str] = {}
     for name, cell in cells.items():
         base = cell.base if cell.base != cell else Cell(cell.encoder, SUPERVISED, BASE)
-        placebos = [other for new, other in tested if new == name and other in cells and cells[other].placebo]
+        placebos = [other for other, placebo in cells.items() if is_placebo_of(placebo, cell)]
         mark = _mark(tested.get((name, base.name)))
-        if placebos and all(_mark(tested[name, other]) == BETTER for other in placebos):
+        if placebos and all(_mark(tested.get((name, other))) == BETTER for other in placebos):
             mark += BEATS_PLACEBOS
         marks[name] = mark
     return marks
