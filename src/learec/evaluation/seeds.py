@@ -33,8 +33,9 @@ class SeedLuck:
 
     The variance of a difference of means has two sources: sessions on which one method is better than the other, and runs that
     would have come out otherwise. A run's mean differs from another's as a whole and because it errs on other sessions; the
-    latter is seen in the sessions' values too, and is taken off there so that it counts once. What the variance of a few runs
-    tells of both is counted as Satterthwaite does (Biometrics 1946).
+    latter is seen in the sessions' values too, and is taken off there so that it counts once. Each side has a variance of its
+    own, as in Welch's test (Biometrika 1947): runs of one method may vary ten times as much as those of another. What the few
+    runs of both tell is counted as Satterthwaite does (Biometrics 1946).
     """
 
     variance: float  # that the runs give the difference
@@ -61,15 +62,24 @@ def seed_luck(pair: Pair, by_session: BySession) -> SeedLuck:
     if not sides or not between_sessions:
         return SeedLuck(0.0, math.inf, 1.0, 0.0)
     n = float(by_session.targets.sum())
-    of_runs = sum(len(runs) - 1 for runs in sides)
-    # Under the null hypothesis the runs of both sides vary alike: one variance from all of them.
-    means = [runs.sum(axis=1) / n for runs in sides]
-    pooled = sum(float(np.square(run_means - run_means.mean()).sum()) for run_means in means) / of_runs
-    variance = pooled * sum(1 / len(runs) for runs in sides)
+    by_side = [_of_means(runs, by_session.targets) for runs in sides]
+    variance = sum(by_side)
     kept = max(1 - sum(_of_runs(runs, by_session.targets) for runs in sides) / between_sessions, 0.0)
     whole = variance + kept * between_sessions / n**2
+    unsure = sum(part**2 / (len(runs) - 1) for part, runs in zip(by_side, sides, strict=True))
     share = variance / whole if whole else 0.0
-    return SeedLuck(variance, of_runs / share**2 if share else math.inf, kept, share)
+    return SeedLuck(variance, whole**2 / unsure if unsure else math.inf, kept, share)
+
+
+def _of_means(runs: Values, targets: Ints) -> float:
+    """Variance of the average of runs (R, S) under other seeds.
+
+    Runs that err on other sessions have other means for that alone, which all sessions tell of: means of a few runs that happen
+    to lie closer together than this are no sign of less luck. Satterthwaite counts it as known from the runs alone all the same:
+    which of the two is larger is luck as well, and counting the sessions would call equal methods different too often.
+    """
+    of_means = float(np.var(runs.sum(axis=1) / targets.sum(), ddof=1)) / len(runs)
+    return max(of_means, _of_runs(runs, targets) / float(targets.sum()) ** 2)
 
 
 def _of_runs(runs: Values, targets: Ints) -> float:
