@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -14,6 +16,7 @@ from rich.console import Console
 
 from learec.artifacts import COST, MANIFEST
 from learec.errors import ArtifactError
+from learec.experiment.experiment import _write_ablations
 from learec.experiment.workplace import Workplace, share
 from learec.progress import Reporter
 
@@ -132,15 +135,30 @@ def test_the_tables_hold_what_is_there_and_name_what_is_not(parallel):
     assert 'compare = [["gru4rec-snqn", "gru4rec"]]' in finished
 
 
+def test_recipes_of_a_log_stand_side_by_side_and_a_report_of_the_experiments_folder_finds_them(parallel, tmp_path):
+    root, _ = parallel
+    shutil.copytree(root / "runs/tiny", tmp_path / "runs/tiny")
+    shutil.copytree(root / "runs/tiny/music/main", tmp_path / "runs/tiny/music/users-0.5")
+    workplace = Workplace(tmp_path / "runs/tiny", tmp_path, Reporter())
+    main, other = (SimpleNamespace(log="music", variant=variant) for variant in ("main", "users-0.5"))
+    _write_ablations(workplace, [main])
+    assert not (tmp_path / OWN / "music.html").exists(), "one alone is no comparison"
+    _write_ablations(workplace, [main, other])
+    page = (tmp_path / OWN / "music.html").read_text()
+    assert "2 runs side by side" in page and "users-0.5" in page and "gru4rec-snqn" in page
+    found = subprocess.run([*COMMAND[:-2], "report", "runs/tiny"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert "comparison of 2 runs: runs/comparison.html" in found.stdout, found.stderr
+
+
 def test_cells_have_a_row_for_every_agent_seed_part_event_and_metric_with_what_they_cost(parallel):
     root, _ = parallel
     cells = pl.read_parquet(root / OWN / "cells.parquet")
     agents = cells.filter(kind="agent")
-    # 2 agents x 1 seed x 2 parts x (all + 3 kinds of event) x 2 metrics x 3 cutoffs
-    assert len(agents) == 2 * 2 * 4 * 6
+    # 2 agents x 1 seed x 2 parts x (all + 3 kinds of event) x 3 metrics x 3 cutoffs
+    assert len(agents) == 2 * 2 * 4 * 9
     assert agents.null_count().sum_horizontal().to_list() == [agents["placebo"].null_count()]
     hybrids = cells.filter(kind="hybrid")
-    assert len(hybrids) == 2 * 4 * 6
+    assert len(hybrids) == 2 * 4 * 9
     assert hybrids.select("agent", "seed").unique().rows() == [("gru4rec-hybrid", 0)]
     row = agents.row(by_predicate=(pl.col("agent") == "gru4rec-snqn") & (pl.col("part") == "test")
                      & (pl.col("event") == "all") & (pl.col("metric") == "NDCG@10"), named=True)  # fmt: skip

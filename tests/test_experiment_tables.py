@@ -28,7 +28,16 @@ CELLS = {
 
 
 def compared(base: str, difference: float, p: float):
-    return {"new": "sasrec-snqn-LEA", "base": base, "difference": difference, "p_adjusted": p}
+    found = {"new": "sasrec-snqn-LEA", "base": base, "metric": "NDCG@10", "difference": difference, "p": p / 2, "p_adjusted": p}
+    return {
+        **found,
+        "low": difference - 0.01,
+        "high": difference + 0.01,
+        "effect": 0.1,
+        "seeds": 2,
+        "base_seeds": 2,
+        "covers_seeds": True,
+    }
 
 
 @pytest.mark.parametrize(
@@ -96,7 +105,7 @@ def test_a_log_has_floors_then_a_block_for_every_encoder_with_deviations_interva
 
 
 def test_an_ablation_shows_the_base_the_grids_own_value_and_every_other_one(found):
-    _, ablation = tables_of(found)
+    *_, ablation = tables_of(found)
     assert [line.cells for line in ablation.lines] == [
         ("none", "sasrec-snqn", ".1500 ± .0707"),
         ("3", "sasrec-snqn-LEA", ".3000 ± .0000"),
@@ -104,9 +113,19 @@ def test_an_ablation_shows_the_base_the_grids_own_value_and_every_other_one(foun
     ]
 
 
+def test_what_was_tested_stands_with_its_interval_and_p_values(found):
+    _, tested, _ = tables_of(found)
+    assert tested.title == "shop: comparisons, test part"
+    assert [line.cells for line in tested.lines] == [
+        ("sasrec-snqn-LEA", "sasrec-snqn", "+.1500", "+.1400 to +.1600", ".00050", ".0010", "+.10", "2, 2")
+    ]
+    found.results["shop/main"]["comparisons"][0]["covers_seeds"] = False
+    assert list(tables_of(found))[1].lines[0].cells[-1] == "2, 2 (these runs alone)"
+
+
 def test_a_value_that_is_not_there_is_a_dash(found):
     without = Found(found.plan, found.cells.filter(pl.col("variant") == "main"), found.results)
-    assert list(tables_of(without))[1].lines[-1].cells == ("7", "sasrec-snqn-LEA", "–")
+    assert list(tables_of(without))[-1].lines[-1].cells == ("7", "sasrec-snqn-LEA", "–")
 
 
 def test_both_pages_hold_every_table_with_marks_only_where_tests_were(found):
@@ -114,7 +133,7 @@ def test_both_pages_hold_every_table_with_marks_only_where_tests_were(found):
     page, text = markdown("shop", tables, {}), latex(tables, {})
     assert "|  | snqn + LEA | .3000 ± .0000 † | .0500 to .1500 | 2 |" in page
     assert "| 7 | sasrec-snqn-LEA | .4000 |" in page
-    assert text.count(r"\begin{tabular}") == 2
+    assert text.count(r"\begin{tabular}") == 3
     assert "issing" not in page + text
 
 

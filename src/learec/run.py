@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ def report_data(run: Run) -> dict[str, Any]:
     shown = ("sessions", "items", "steps", "steps_by_part", "funnel", "items_without_text")
     tables = json.loads((results / "tables.json").read_text(encoding="utf-8"))
     curves = [{"name": entry.name, "seed": entry.seed, **_notes(run.agent_folder(entry))["curves"]} for entry in recipe.entries]
-    packages = {name: importlib.metadata.version(name) for name in ("torch", "polars", "numpy")}
+    versions = {"python": platform.python_version(), **_versions(), **_language_model(run)}
     return {
         "name": recipe.name,
         "version": importlib.metadata.version("learec"),
@@ -146,13 +147,33 @@ def report_data(run: Run) -> dict[str, Any]:
         "examples": json.loads((results / "examples.json").read_text(encoding="utf-8")),
         "stages": costs(run),
         "recipe": recipe.model_dump(mode="json", exclude={"tune"}),
-        "versions": {"python": platform.python_version(), **packages},
+        "versions": versions,
     }
+
+
+def _versions() -> dict[str, str]:
+    """Of the packages that computed, as far as they are installed."""
+    found = {}
+    for name in ("torch", "polars", "numpy", "scipy", "transformers", "peft"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _language_model(run: Run) -> dict[str, str]:
+    """Which weights the environment was made from."""
+    if not run.has("environment"):
+        return {}
+    parents = read_manifest(run.folder("environment"), "environment", run.make_with("adapt")).request.parents
+    return {"language model": parents["language model"]}
 
 
 def costs(run: Run) -> list[dict[str, Any]]:
     """Seconds and peak memory by stage, as far as they are here; all agents count as one stage."""
-    places = {"simulate": "raw", "prepare": "log", "adapt": "environment", "annotate": "annotations", "evaluate": "results"}
+    places = {
+        "simulate": "raw", "prepare": "log", "adapt": "environment", "annotate": "annotations",
+        "annotate, TF-IDF": "text-annotations", "evaluate": "results",
+    }  # fmt: skip
     found = [{"stage": stage, **_cost(run.folder(name))} for stage, name in places.items() if run.has(name)]
     agents = [_cost(run.agent_folder(entry)) for entry in run.recipe.entries]
     trained = {"stage": "train", "seconds": sum(c["seconds"] for c in agents), "peak_mb": max(c["peak_mb"] for c in agents)}

@@ -224,6 +224,13 @@ def test_slices_of_a_group_add_up_to_the_whole(compared):
             assert sum(cell["n"] for cell in cells) in (0, n)
             assert not cells or sum(cell["n"] * cell[value] for cell in cells) / n == pytest.approx(whole)
     assert compared["rows"][0]["slices"].keys() >= {"head item", "tail item"}
+    for row in compared["rows"]:
+        wholes = {"HR@10": row["metrics"]["HR@10"]["mean"], "MRR@10": row["beyond"]["MRR@10"]["mean"]}
+        assert row["other_by_slice"].keys() == row["other_by_event"].keys() == wholes.keys()
+        for metric, whole in wholes.items():
+            by = row["other_by_slice"][metric]
+            parts = [row["slices"][name]["n"] * (by[name] or 0) for name in GROUPS[1] if name in by]
+            assert sum(parts) / n == pytest.approx(whole)
 
 
 def test_beyond_accuracy_has_what_lists_tell_and_says_what_is_left_out(compared):

@@ -126,12 +126,14 @@ def test_a_log_of_several_kinds_of_events_has_the_main_metric_by_kind(data: Json
     assert "By kind of event" not in render_report(data)
     for number, found in enumerate(data["rows"]):
         found["by_event"] = {"view": {"n": 8000, **cell(0.05)}, HOSTILE: {"n": 317, **cell(0.01 * number)}}
+        found["other_by_event"] = {"HR@10": {"view": 0.123, HOSTILE: None}}
     html = render_report(data)
     part = html.split('id="by-event"')[1].split("</table>")[0]
     assert "8,000 targets" in part and "317 targets" in part
     assert table_row(f'<section id="by"{part}</section>', "by", "sasrec") == "sasrec 0.0500 0.0460–0.0540 0.0200 0.0160–0.0240"
     assert re.findall(r'<b class="best">([\d.]+)</b>', part) == ["0.0500", "0.0500", "0.0500", "0.0500", "0.0300"]
     assert HOSTILE in Page(html).texts["all"]
+    assert "HR@10 by kind of event, means over seeds." in html and "0.1230" in html
 
 
 def test_a_floor_that_is_left_out_is_named_with_the_reason(data: Json) -> None:
@@ -186,8 +188,14 @@ def test_where_the_gains_are_stands_by_slice_for_pairs_and_for_rows(data: Json, 
     assert table_row(html, "gains", "sasrec-lea minus").startswith("sasrec-lea minus sasrec +0.0081 +0.0061 to +0.0101 +0.0081")
     assert table_row(html, "gains", "popularity") == "popularity 0.0367 0.0327–0.0407 0.0067 0.0027–0.0107"
     assert "nobody can hit them" not in part
+    hit = part.split("HR@10 by slice, means over seeds.")[1].split("</table>")[0]
+    assert "0.0501" in hit and "0.0167" in hit  # popularity's, three times its NDCG and as much
     for found in data["rows"]:
         found["slices"] = {"new item": found["slices"]["head item"], "repeated item": found["slices"]["tail item"]}
+        found["other_by_slice"] = {
+            metric: {"new item": by["head item"], "repeated item": by["tail item"]}
+            for metric, by in found["other_by_slice"].items()
+        }
     data["comparisons"] = []
     assert "nobody can hit them" in render_report(data)
     for found in data["rows"]:

@@ -181,9 +181,10 @@ def report(
 
 def _compare_runs(given: list[Path], out: Path) -> None:
     """Compare those of the folders that have results; the page itself is no run, and runs/* names it too."""
-    from learec.evaluation.run_comparison import read_run, run_names, warnings, write_comparison
+    from learec.evaluation.run_comparison import read_run, run_names, runs_within, warnings, write_comparison
 
     reporter, given = Reporter(), [path for path in dict.fromkeys(given) if path.resolve() != out.resolve()]
+    given = [run for path in given for run in runs_within(path)]
     if files_given := [path for path in given if not path.is_dir()]:
         raise ConfigError(f"{files_given[0]}: is no folder, wanted folders of runs only, or one recipe only")
     runs = []

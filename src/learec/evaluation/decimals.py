@@ -4,9 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def decimals(value: float) -> str:
-    """.0841: four places, without the zero that they all begin with."""
-    return f"{value:.4f}".removeprefix("0")
+def decimals(value: float, places: int = 4) -> str:
+    """.0841: without the zero that they all begin with."""
+    return f"{value:.{places}f}".removeprefix("0")
+
+
+def signed(value: float, places: int = 4) -> str:
+    """+.0841."""
+    return f"{'-' if value < 0 else '+'}{decimals(abs(value), places)}"
 
 
 def interval(cell: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@
                             metrics: {"NDCG@10": {mean, low, high, seed_deviation | null}, ...},
                             by_event: {kind: {n, mean, low, high, seed_deviation | null}}, the main metric,
                             slices: the same by slice (slices.py), as far as they tell targets apart,
+                            other_by_event, other_by_slice: {"HR@10": {kind or slice: mean}, "MRR@10": ...},
                             beyond: {"MRR@10": {mean, low | null, high | null, seed_deviation | null}, ...}}]
     left_out              {floor or measure: why it is in no row}
     comparisons           [{new, base, metric, difference, low, high, relative | null, n, seeds, base_seeds, covers_seeds,

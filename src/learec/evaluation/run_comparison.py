@@ -72,6 +72,12 @@ def read_run(folder: Path, name: str) -> ComparedRun:
     return ComparedRun(name, tables, manifests, agents, seconds)
 
 
+def runs_within(folder: Path) -> list[Path]:
+    """The runs of an experiment's folder, LOG/VARIANT each; of any other path itself alone."""
+    found = [manifest.parent.parent for manifest in sorted(folder.glob(f"*/*/results/{MANIFEST}"))]
+    return found if found and not (folder / "log").exists() else [folder]
+
+
 def run_names(folders: Sequence[Path]) -> list[str]:
     """Short names that tell folders apart: their last parts, as many as it takes."""
     parts = [folder.resolve().parts for folder in folders]

@@ -15,6 +15,7 @@ from learec.evaluation.permutation import Tested, holm, permutation_tests
 from learec.evaluation.seeds import Pair, seed_luck
 
 Json = dict[str, Any]
+OTHERS = {"HR": METRICS["HR"], "MRR": reciprocal_rank}  # by slice, beside the main metric
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Tables:
                     "name": row.name, "kind": row.kind, "description": row.description, "seeds": len(row.ranks),
                     "metrics": metrics[row.name], "beyond": beyond[row.name], "by_event": by_event[row.name],
                     "slices": slices[row.name], "validation": dict(row.validation),
+                    "other_by_event": self._others(row, self.targets.kinds()),
+                    "other_by_slice": self._others(row, self.targets.slices),
                 }
                 for row in rows
             ],
@@ -98,6 +101,16 @@ class Tables:
             columns = [[run[chosen] for run in values] for values in runs.values()]
             for name, cell in zip(runs, cells(columns, bootstrap), strict=True):
                 found[name][part] = {"n": int(chosen.sum()), **cell}
+        return found
+
+    def _others(self, row: Row, masks: Mapping[str, Bools]) -> dict[str, Json]:
+        """Means over seeds of the metrics beside the main one: {"HR@10": {slice: mean, None without targets}, ...}."""
+        found: dict[str, Json] = {}
+        for name, metric in OTHERS.items():
+            values = np.mean([metric(rank, self.cutoff) for rank in row.ranks], axis=0)
+            found[f"{name}@{self.cutoff}"] = {
+                part: float(values[chosen].mean()) if chosen.any() else None for part, chosen in masks.items()
+            }
         return found
 
     def _metrics(self, rows: Sequence[Row]) -> dict[str, Json]:

@@ -1,11 +1,13 @@
 """learec experiment: the grid is planned, its jobs are worked off, and what came of it is written as tables."""
 
+import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from learec.artifacts import write_text
 from learec.config.experiment import Experiment
+from learec.evaluation.run_comparison import read_run, write_comparison
 from learec.experiment.board import Board
 from learec.experiment.grid import Plan, Planned
 from learec.experiment.jobs import Job, name_of
@@ -40,6 +42,15 @@ def _write_tables(declared: Experiment, plan: Plan, workplace: Workplace, progre
     tables = list(tables_of(found))
     write_text(workplace.own / "tables.md", markdown(declared.name, tables, progress.missing))
     write_text(workplace.own / "tables.tex", latex(tables, progress.missing))
+    for log in dict.fromkeys(run.log for run in evaluated):
+        _write_ablations(workplace, [run for run in evaluated if run.log == log])
+
+
+def _write_ablations(workplace: Workplace, evaluated: list[Planned]) -> None:
+    """A log's recipe and its ablations side by side on one page, with what differs in their settings."""
+    if len(evaluated) > 1:
+        runs = [read_run(workplace.run_folder(run), run.variant) for run in evaluated]
+        write_comparison(runs, workplace.own / f"{evaluated[0].log}.html", importlib.metadata.version("learec"))
 
 
 def _results(workplace: Workplace, planned: Planned) -> dict[str, object]:

@@ -10,6 +10,7 @@ import polars as pl
 from learec.artifacts import read_manifest, write_bytes
 from learec.config import FLOORS
 from learec.evaluation.evaluate import named_metrics
+from learec.evaluation.metrics import reciprocal_rank
 from learec.experiment.grid import Planned
 from learec.experiment.workplace import Workplace, cost_of
 
@@ -43,7 +44,8 @@ def _rows(workplace: Workplace, planned: Planned) -> Iterator[dict[str, Any]]:
     for column in (name for name in ranks.columns if name not in TARGET):
         about = _about(workplace, planned, column)
         for part, event, chosen in _groups(ranks):
-            found = named_metrics(chosen[column].to_numpy(), planned.recipe.evaluation.cutoffs)
+            rank, cutoffs = chosen[column].to_numpy(), planned.recipe.evaluation.cutoffs
+            found = {**named_metrics(rank, cutoffs), **{f"MRR@{k}": reciprocal_rank(rank, k) for k in cutoffs}}
             for metric, values in found.items():
                 value = float(values.mean()) if len(values) else None
                 yield {**about, "part": part, "event": event, "metric": metric, "value": value, "n": len(values)}

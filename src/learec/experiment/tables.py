@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from learec.config.experiment import BASE
-from learec.evaluation.decimals import decimals, interval
+from learec.evaluation.decimals import decimals, interval, signed
 from learec.evaluation.verdicts import LEVEL, told_apart
 from learec.experiment.grid import MAIN, SUPERVISED, Cell, Plan, Planned, Point, is_placebo_of
 from learec.experiment.results import ALL_EVENTS
@@ -64,6 +64,8 @@ def tables_of(found: Found) -> Iterator[Table]:
         if planned.name not in found.results:
             continue
         yield _main_table(found, planned)
+        if found.results[planned.name]["comparisons"]:
+            yield _comparisons(found, planned)
         events = found.cells.filter(log=planned.log, variant=MAIN)["event"].unique().sort().to_list()
         for event in (event for event in events if event != ALL_EVENTS):
             yield _table(found, planned, event, {})
@@ -80,7 +82,7 @@ def _table(found: Found, planned: Planned, event: str, intervals: Mapping[str, J
     """Floors, then a block for every encoder; with the main metric's interval where there are any."""
     results, of_event = found.results[planned.name], found.of(planned, event)
     means = _means(of_event)
-    metrics, main = list(next(iter(means.values()))), results["main_metric"]
+    metrics, main = list(results["rows"][0]["metrics"]), results["main_metric"]
     marks = marks_of(planned.cells, results["comparisons"]) if event == ALL_EVENTS else {}
     lines = []
     block = None
@@ -102,6 +104,21 @@ def _table(found: Found, planned: Planned, event: str, intervals: Mapping[str, J
         f"{planned.log}{kind}: test part, {n:,} targets, all items ranked, {seen}",
         heading, tuple(lines), MEANING.format(metric=main) if event == ALL_EVENTS else "", 2 + metrics.index(main),
     )  # fmt: skip
+
+
+def _comparisons(found: Found, planned: Planned) -> Table:
+    """What was tested: differences, their intervals, and what the tests say."""
+    comparisons = found.results[planned.name]["comparisons"]
+    lines = []
+    for number, one in enumerate(comparisons):
+        range_ = f"{signed(one['low'])} to {signed(one['high'])}"
+        tested = (decimals(one["p"], 5), decimals(one["p_adjusted"]), signed(one["effect"], 2))
+        seeds = f"{one['seeds']}, {one['base_seeds']}" + ("" if one["covers_seeds"] else " (these runs alone)")
+        lines.append(Line((one["new"], one["base"], signed(one["difference"]), range_, *tested, seeds), rule=not number))
+    heading = ("new", "against", f"difference of {comparisons[0]['metric']}", "95 %", "p", "adjusted p", "effect", "seeds")
+    title = f"{planned.log}: comparisons, test part"
+    note = f"Two-sided permutation tests; adjusted for {len(lines)} comparisons (Holm). Intervals hold the luck of several seeds."
+    return Table(f"{planned.log}-comparisons", title, heading, tuple(lines), note)
 
 
 def method(cell: Cell) -> str:
@@ -140,7 +157,7 @@ def _ablation(found: Found, main: Planned, points: Sequence[Point]) -> Table:
     """Bases first, then every value's cells; a dash for what is missing."""
     runs = {(run.log, run.variant): run for run in found.plan.runs}
     means = _means(found.of(main))
-    metrics = list(next(iter(means.values())))
+    metrics = list(found.results[main.name]["rows"][0]["metrics"])
     lines = []
     for number, base in enumerate(dict.fromkeys(cell.base for cell in points[0].cells)):
         lines.append(Line(_ablated("none" if not number else "", base, means, metrics), rule=not number))
