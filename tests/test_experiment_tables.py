@@ -117,7 +117,7 @@ def test_what_was_tested_stands_with_its_interval_and_p_values(found):
     _, tested, _ = tables_of(found)
     assert tested.title == "shop: comparisons, test part"
     assert [line.cells for line in tested.lines] == [
-        ("sasrec-snqn-LEA", "sasrec-snqn", "+.1500", "+.1400 to +.1600", ".00050", ".0010", "+.10", "2, 2")
+        ("sasrec-snqn-LEA", "sasrec-snqn", "+.1500", "+.1400 to +.1600", ".0005", ".0010", "+.10", "2, 2")
     ]
     found.results["shop/main"]["comparisons"][0]["covers_seeds"] = False
     assert list(tables_of(found))[1].lines[0].cells[-1] == "2, 2 (these runs alone)"

@@ -157,6 +157,13 @@ def test_the_summary_follows_the_test_of_the_paired_difference(
     assert f"sasrec-lea {words} the floor item_knn: NDCG@10 {difference:+.4f} {interval}, {p}." in summary_of(render_report(data))
 
 
+def test_a_p_value_that_would_round_to_nothing_is_only_said_to_be_small(data: Json, table_row: Build) -> None:
+    data["comparisons"][0].update(p=0.00002, p_adjusted=0.00004)
+    html = render_report(data)
+    assert "adjusted p <\u00a00.0001" in summary_of(html)
+    assert "0.0000" not in table_row(html, "comparisons", "sasrec-lea")
+
+
 def test_an_interval_that_leaves_out_0_is_not_enough_where_many_are_compared(
     data: Json, comparison: Build, table_row: Build
 ) -> None:

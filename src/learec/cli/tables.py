@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from learec.config import FLOORS
-from learec.evaluation.decimals import decimals, interval
+from learec.evaluation.decimals import decimals, interval, probability
 from learec.evaluation.value_sentences import value_sentences
 from learec.run import Run, costs
 
@@ -76,7 +76,7 @@ def _event_tables(rows: list[dict[str, Any]], width: int) -> Iterator[Table]:
 def _comparison(pair: dict[str, Any]) -> str:
     """A pair's difference with its interval, p value and, in brackets, p adjusted for the number of pairs."""
     interval = f"({pair['low']:+.4f} to {pair['high']:+.4f})"
-    p = f"p {decimals(pair['p'])} (adjusted {decimals(pair['p_adjusted'])})"
+    p = f"p {probability(pair['p'])} (adjusted {probability(pair['p_adjusted'])})"
     return f"{pair['new']} against {pair['base']}: {pair['metric']} {pair['difference']:+.4f} {interval}, {p}"
 
 

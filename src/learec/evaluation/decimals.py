@@ -14,6 +14,11 @@ def signed(value: float, places: int = 4) -> str:
     return f"{'-' if value < 0 else '+'}{decimals(abs(value), places)}"
 
 
+def probability(value: float) -> str:
+    """.0312: a p value; what would round to nothing is only said to be small."""
+    return "<.0001" if value < 0.00005 else decimals(value)
+
+
 def interval(cell: Mapping[str, Any]) -> str:
     """.0781 to .0902."""
     return f"{decimals(cell['low'])} to {decimals(cell['high'])}"

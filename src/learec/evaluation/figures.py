@@ -16,6 +16,11 @@ def signed(value: float | None, decimals: int = 4) -> str:
     return f"+{told}" if value is not None and value > 0 and told.strip("0.") else told
 
 
+def probability(value: float | None) -> str:
+    """Print a p value: what would round to nothing is only said to be small."""
+    return "<\u00a00.0001" if value is not None and value < 0.00005 else number(value)
+
+
 def share(value: float) -> str:
     """Print a share as per cent; a dash for what is not a number."""
     return f"{100 * value:.1f}\u00a0%" if math.isfinite(value) else "\N{EN DASH}"

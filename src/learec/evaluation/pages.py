@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from learec.evaluation.figures import duration, number, share, signed
+from learec.evaluation.figures import duration, number, probability, share, signed
 
 
 def render_page(template: str, values: dict[str, Any]) -> str:
@@ -16,7 +16,7 @@ def render_page(template: str, values: dict[str, Any]) -> str:
     environment = Environment(
         loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(number=number, signed=signed, share=share, duration=duration)
+    environment.filters.update(number=number, signed=signed, share=share, duration=duration, probability=probability)
     script = Markup(_text("report.js"))  # noqa: S704 (a file of this package)
     return environment.get_template(template).render(**values, script=script, policy=policy_for(script))
 

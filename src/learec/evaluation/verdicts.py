@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from learec.evaluation.figures import number, signed
+from learec.evaluation.figures import number, probability, signed
 from learec.evaluation.metrics import SELECTING
 
 LEVEL = 0.05  # of the adjusted p value of a comparison
@@ -50,7 +50,7 @@ def verdict(data: Json, new: str, base: str) -> Verdict:
             sign = 1 if comparison["new"] == new else -1
             low, high = sorted((sign * comparison["low"], sign * comparison["high"]))
             difference = f"{comparison['metric']} {signed(sign * comparison['difference'])}"
-            told = f"{difference} ({signed(low)} to {signed(high)}), adjusted p {number(comparison['p_adjusted'])}"
+            told = f"{difference} ({signed(low)} to {signed(high)}), adjusted p {probability(comparison['p_adjusted'])}"
             return Verdict(words_of(comparison, sign), told + ("" if comparison["covers_seeds"] else ONE_RUN))
     metric = headline_metric(data)
     ours, theirs = (next(row["metrics"][metric]["mean"] for row in data["rows"] if row["name"] == name) for name in (new, base))

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from learec.config.experiment import BASE
-from learec.evaluation.decimals import decimals, interval, signed
+from learec.evaluation.decimals import decimals, interval, probability, signed
 from learec.evaluation.verdicts import LEVEL, told_apart
 from learec.experiment.grid import MAIN, SUPERVISED, Cell, Plan, Planned, Point, is_placebo_of
 from learec.experiment.results import ALL_EVENTS
@@ -112,7 +112,7 @@ def _comparisons(found: Found, planned: Planned) -> Table:
     lines = []
     for number, one in enumerate(comparisons):
         range_ = f"{signed(one['low'])} to {signed(one['high'])}"
-        tested = (decimals(one["p"], 5), decimals(one["p_adjusted"]), signed(one["effect"], 2))
+        tested = (probability(one["p"]), probability(one["p_adjusted"]), signed(one["effect"], 2))
         seeds = f"{one['seeds']}, {one['base_seeds']}" + ("" if one["covers_seeds"] else " (these runs alone)")
         lines.append(Line((one["new"], one["base"], signed(one["difference"]), range_, *tested, seeds), rule=not number))
     heading = ("new", "against", f"difference of {comparisons[0]['metric']}", "95 %", "p", "adjusted p", "effect", "seeds")
