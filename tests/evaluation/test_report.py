@@ -50,9 +50,9 @@ class Page(HTMLParser):
 
 
 def summary_of(html: str) -> str:
-    found = re.search(r'<p class="lead">(.*?)</p>', html, re.DOTALL)
+    found = re.search(r'<div class="lead">(.*?)</div>', html, re.DOTALL)
     assert found is not None
-    return unescape(re.sub("<[^>]+>", "", found[1])).replace("\N{MINUS SIGN}", "-")
+    return unescape(re.sub("<[^>]+>", "", found[1].replace("</li>", " ").replace("</p>", " "))).replace("\N{MINUS SIGN}", "-")
 
 
 def test_the_page_is_well_formed_and_has_every_section(data: Json) -> None:
