@@ -63,7 +63,7 @@ def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
         parts = [config.encoder, config.objective, *(["item_knn"] if config.item_knn else [])]
         told = ", ".join([*parts, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
         agent, _ = load_agent(run.agent_folder(entry), run.options.device)
-        contestants.append(Contestant(entry.name, entry.seed, told + _told_placebo(config), agent))
+        contestants.append(Contestant(entry.name, entry.seed, told + _told_placebo(config), agent, config.placebo is not None))
     rule = rule_of(run.recipe.evaluation, found["item_knn"], vectors, tfidf)
     return [*contestants, *_hybrids(run, log, rule, contestants)]
 
@@ -77,7 +77,8 @@ def _hybrids(run: Run, log: Any, rule: Any, contestants: list[Any]) -> list[Any]
     for name, new in zip(config.hybrids, config.hybrid_names, strict=True):
         for base in (one for one in contestants if one.name == name):
             hybrid = hybrid_of(base.scorer, rule, log, mask_seen=config.mask_seen, seed=run.recipe.seed)
-            found.append(Contestant(new, base.seed, f"{name} + item texts + item_knn, weights chosen on validation", hybrid))
+            told = f"{name} + item texts + item_knn, weights chosen on validation"
+            found.append(Contestant(new, base.seed, told, hybrid, base.is_control))
     return found
 
 

@@ -28,7 +28,7 @@ def row(name: str, kind: str, ndcg: float) -> Json:
     slices = {"head item": {"n": 6000, **cell(ndcg + 0.02)}, "tail item": {"n": 2317, **cell(ndcg - 0.01)}}
     bare = {"mean": 0.25 + ndcg, "low": None, "high": None, "seed_deviation": 0.0021 if trained else None}
     beyond = {"MRR@10": cell(ndcg / 2), "coverage@10": bare, "novelty@10": {**bare, "mean": 11.5}}
-    told = {"name": name, "kind": kind, "description": f"what {name} is"}
+    told = {"name": name, "kind": kind, "description": f"what {name} is", "is_control": False}
     told["other_by_event"] = {"HR@10": {"view": 2 * ndcg}, "MRR@10": {"view": ndcg / 2}}
     told["other_by_slice"] = {
         "HR@10": {"head item": 3 * ndcg, "tail item": ndcg},

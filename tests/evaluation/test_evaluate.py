@@ -22,7 +22,7 @@ from learec.evaluation.examples import examples
 from learec.evaluation.metrics import ranking
 from learec.evaluation.permutation import holm
 from learec.evaluation.slices import GROUPS
-from learec.evaluation.tables import Tables, Targets
+from learec.evaluation.tables import Row, Tables, Targets, leads
 from learec.progress import Reporter
 
 CONFIG = EvaluationConfig(resamples=50)
@@ -176,6 +176,15 @@ def test_the_best_agent_on_validation_meets_the_best_floor_on_validation_asked_o
     assert [lead["new"], lead["base"]] == best
     assert lead["p_adjusted"] == lead["p"]
     assert all(one["slices"]["head item"]["sessions"] > 0 for one in (lead, *compared["comparisons"]))
+
+
+def test_a_placebo_that_is_the_best_on_validation_leads_nothing():
+    def row(name, kind, validation, is_control=False):
+        return Row(name, kind, "", [np.ones(1)], [{}], {f"{name}/0": validation}, is_control)
+
+    rows = [row("rule", "floor", 0.3), row("agent", "agent", 0.4), row("placebo", "agent", 0.5, True)]
+    assert leads(rows) == [("agent", "rule")]
+    assert leads([row("rule", "floor", 0.0), row("agent", "agent", 0.0)]) == [], "nothing was validated"
 
 
 def test_examples_show_the_lists_that_are_ranked(small_log, monkeypatch):

@@ -254,6 +254,12 @@ def test_the_summary_begins_with_what_anybody_understands(data: Json) -> None:
     assert summary_of(render_report(data)).strip().startswith(f"{said}, 16.8 times with item_knn.")
 
 
+def test_a_placebo_leads_nothing(data: Json) -> None:
+    data["rows"][-1]["is_control"] = True
+    said = summary_of(render_report(data))
+    assert "The best agent is sasrec with" in said and "times with sasrec," in said
+
+
 def test_a_slice_of_few_sessions_is_not_coloured(data: Json) -> None:
     data["comparisons"][0]["slices"]["head item"]["sessions"] = 29
     part = render_report(data).split('<section id="gains"')[1].split("</section>")[0]

@@ -36,6 +36,7 @@ class Contestant:
     seed: int | None  # None for a floor
     description: str
     scorer: Scorer
+    is_control: bool = False  # a placebo, which is there to be compared with and leads nothing
 
     @property
     def column(self) -> str:
@@ -194,5 +195,5 @@ def _row(name: str, runs: Sequence[Measured]) -> Row:
     first = runs[0].contestant
     return Row(
         name, first.kind, first.description, [m.test for m in runs], [m.lists for m in runs],
-        {m.contestant.column: mean_metrics(m.validation)[SELECTING] for m in runs},
+        {m.contestant.column: mean_metrics(m.validation)[SELECTING] for m in runs}, first.is_control,
     )  # fmt: skip

@@ -6,7 +6,7 @@
     data                  sessions, items, steps, steps_by_part (training, validation, test), items_without_text, split,
                           simulated, funnel: [{step, events, users, items}]
     evaluation            mask_seen, cutoffs, resamples, n_targets: {validation, test}
-    rows                  [{name, kind: floor | agent | hybrid, description, seeds,
+    rows                  [{name, kind: floor | agent | hybrid, description, seeds, is_control: whether it is a placebo,
                             metrics: {"NDCG@10": {mean, low, high, seed_deviation | null}, ...},
                             by_event: {kind: {n, mean, low, high, seed_deviation | null}}, the main metric,
                             slices: the same by slice (slices.py), as far as they tell targets apart,

@@ -28,6 +28,7 @@ class Row:
     ranks: Sequence[Ints]  # (T,) a run
     lists: Sequence[Mapping[str, float]]  # measures of its lists, a run
     validation: Mapping[str, float]  # main metric by run
+    is_control: bool = False  # a placebo
 
     @property
     def covers_seeds(self) -> bool:
@@ -69,6 +70,7 @@ class Tables:
             "rows": [
                 {
                     "name": row.name, "kind": row.kind, "description": row.description, "seeds": len(row.ranks),
+                    "is_control": row.is_control,
                     "metrics": metrics[row.name], "beyond": beyond[row.name], "by_event": by_event[row.name],
                     "slices": slices[row.name], "validation": dict(row.validation),
                     "other_by_event": self._others(row, self.targets.kinds()),
@@ -176,11 +178,13 @@ class Tables:
 def leads(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """What a reader asks first, whatever the recipe compares: the best agent and the best hybrid against the best floor.
 
-    Each is the best on validation, so that the test part has no say in which pairs are tested on it.
+    Placebos lead nothing. Each is the best on validation, so that the test part has no say in which pairs are tested on it.
     """
     best = {}
     for kind in ("floor", "agent", "hybrid"):
-        means = {row.name: float(np.mean(list(row.validation.values()))) for row in rows if row.kind == kind}
+        means = {
+            row.name: float(np.mean(list(row.validation.values()))) for row in rows if row.kind == kind and not row.is_control
+        }
         if any(mean > 0 for mean in means.values()):
             best[kind] = max(means, key=lambda name: means[name])
     return [(best[kind], best["floor"]) for kind in ("agent", "hybrid") if kind in best and "floor" in best]

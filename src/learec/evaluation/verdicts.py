@@ -133,7 +133,8 @@ def _sentence(data: Json, new: str, base: str, role: str, chosen: str = "") -> M
 
 
 def _best(rows: list[Json], kind: str, metric: str) -> Json | None:
-    finite = [row for row in rows if row["kind"] == kind and math.isfinite(row["metrics"][metric]["mean"])]
+    real = [row for row in rows if row["kind"] == kind and not row["is_control"]]
+    finite = [row for row in real if math.isfinite(row["metrics"][metric]["mean"])]
     return max(finite, key=lambda row: row["metrics"][metric]["mean"], default=None)
 
 
