@@ -68,6 +68,14 @@ def results_request(config: EvaluationConfig, seed: int, parents: dict[str, str]
     return request_for("results", config, parents, seed=seed, **TESTED)
 
 
+def settings_of(request: Request) -> tuple[EvaluationConfig, int]:
+    """What a results_request asks for, and its seed."""
+    beside = {"seed", *TESTED}
+    return EvaluationConfig(**{name: value for name, value in request.config.items() if name not in beside}), request.config[
+        "seed"
+    ]
+
+
 def evaluate(
     request: Request,
     log: Log,
@@ -79,9 +87,7 @@ def evaluate(
     known: Knowledge = NOTHING_ELSE,
 ) -> dict[str, Any]:
     """Make a results/ folder (ranks.parquet and three JSON files) for a results_request. Returns the tables."""
-    settings = {name: value for name, value in request.config.items() if name not in TESTED}
-    seed = settings.pop("seed")
-    config = EvaluationConfig(**settings)
+    config, seed = settings_of(request)
     absent = left_out(config, log.catalog.n_items, annotations is not None, has_texts(log))
     for name in (name for pair in config.compare for name in pair if name in absent):
         raise ConfigError(f"evaluation.compare names {name!r}, which is left out: {absent[name]}; drop the pair or change that")
