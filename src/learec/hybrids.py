@@ -9,7 +9,7 @@ from learec.data.log import load_log
 from learec.data.neighbours import ItemKNN
 from learec.errors import ArtifactError, ConfigError
 from learec.evaluation.baselines import tfidf_of
-from learec.evaluation.evaluate import settings_of
+from learec.evaluation.evaluate import config_of
 from learec.evaluation.hybrid import rule_of
 from learec.evaluation.metrics import HISTORY
 from learec.serving.choose import Chosen
@@ -28,7 +28,7 @@ def beside_for(chosen: Chosen) -> Beside:
     manifest = read_manifest(run_folder / "results", "results", MAKE_WITH)
     check_files(run_folder / "results", manifest, MAKE_WITH, {WEIGHTS})
     weights = json.loads((run_folder / "results" / WEIGHTS).read_text(encoding="utf-8"))
-    config, _ = settings_of(manifest.request)
+    config = config_of(manifest.request)
     named = dict(zip(config.hybrids, config.hybrid_names, strict=True))
     column = f"{named.get(chosen.name)}/{chosen.seed}"
     if column not in weights:

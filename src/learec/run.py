@@ -136,7 +136,7 @@ def report_data(run: Run) -> dict[str, Any]:
         "evaluation": {**recipe.evaluation.model_dump(mode="json"), "n_targets": tables["n_targets"]},
         "rows": tables["rows"],
         "comparisons": tables["comparisons"],
-        "leads": tables.get("leads", []),  # results of before there were any
+        "leads": tables["leads"],
         "left_out": tables["left_out"],
         "values": tables.get("values"),
         "agent_curves": curves,

@@ -254,6 +254,13 @@ def test_the_summary_begins_with_what_anybody_understands(data: Json) -> None:
     assert summary_of(render_report(data)).strip().startswith(f"{said}, 16.8 times with item_knn.")
 
 
+def test_where_nothing_could_be_measured_the_summary_says_so(data: Json) -> None:
+    for found in data["rows"]:
+        for cell in found["metrics"].values():
+            cell["mean"] = float("nan")
+    assert summary_of(render_report(data)).strip() == "Nothing was measured."
+
+
 def test_a_placebo_leads_nothing(data: Json) -> None:
     data["rows"][-1]["is_control"] = True
     said = summary_of(render_report(data))

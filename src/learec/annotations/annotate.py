@@ -43,17 +43,21 @@ def annotate(
     """Make an annotations/ folder; a stopped run goes on after its last whole shard. Returns the notes, none without steps."""
     notes: dict[str, Any] = {}
     with building(folder, annotations_request(config, log.digest, environment_digest), notes) as partial:
-        made = _of_steps(config, log, environment, partial, notes, reporter) if config.steps else _of_no_steps(log.training)
-        for name, column in made.items():
+        if config.steps:
+            columns, told = _of_steps(config, log, environment, partial, reporter)
+            notes.update(told)
+        else:
+            columns = _of_no_steps(log.training)
+        for name, column in columns.items():
             np.save(partial / f"{name}.npy", column, allow_pickle=False)
         np.save(partial / "item_vectors.npy", environment.item_vectors, allow_pickle=False)
     return notes
 
 
 def _of_steps(
-    config: AnnotationsConfig, log: Log, environment: Environment, partial: Path, notes: dict[str, Any], reporter: Reporter
-) -> Columns:
-    """The columns of all training steps, made by shards."""
+    config: AnnotationsConfig, log: Log, environment: Environment, partial: Path, reporter: Reporter
+) -> tuple[Columns, dict[str, Any]]:
+    """The columns of all training steps, made by shards, and what is noted of them."""
     training = log.training
     (partial / SCRATCH).mkdir(exist_ok=True)
     shards = list(training.blocks(np.arange(training.n_sessions), config.shard_sessions))
@@ -72,9 +76,9 @@ def _of_steps(
                 _write_shard(path, candidates, {**floats, "candidate_scores": their_scores})
             advance(len(steps))
     columns = _columns(partial / SCRATCH, len(shards), training, config)
-    notes.update(_notes(columns, training))
+    notes = _notes(columns, training)
     notes["rewards"]["random"] = _random_rewards(environment, training, columns)
-    return {name: columns[name] for name in COLUMNS}
+    return {name: columns[name] for name in COLUMNS}, notes
 
 
 def _of_no_steps(training: Sessions) -> Columns:

@@ -68,12 +68,10 @@ def results_request(config: EvaluationConfig, seed: int, parents: dict[str, str]
     return request_for("results", config, parents, seed=seed, **TESTED)
 
 
-def settings_of(request: Request) -> tuple[EvaluationConfig, int]:
-    """What a results_request asks for, and its seed."""
+def config_of(request: Request) -> EvaluationConfig:
+    """The settings that a results_request was made from."""
     beside = {"seed", *TESTED}
-    return EvaluationConfig(**{name: value for name, value in request.config.items() if name not in beside}), request.config[
-        "seed"
-    ]
+    return EvaluationConfig(**{name: value for name, value in request.config.items() if name not in beside})
 
 
 def evaluate(
@@ -87,7 +85,7 @@ def evaluate(
     known: Knowledge = NOTHING_ELSE,
 ) -> dict[str, Any]:
     """Make a results/ folder (ranks.parquet and three JSON files) for a results_request. Returns the tables."""
-    config, seed = settings_of(request)
+    config, seed = config_of(request), request.config["seed"]
     absent = left_out(config, log.catalog.n_items, annotations is not None, has_texts(log))
     for name in (name for pair in config.compare for name in pair if name in absent):
         raise ConfigError(f"evaluation.compare names {name!r}, which is left out: {absent[name]}; drop the pair or change that")

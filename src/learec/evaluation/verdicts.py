@@ -60,23 +60,22 @@ def verdict(data: Json, new: str, base: str) -> Verdict:
 def summary(data: Json) -> list[Markup]:
     """Sentences that say who leads, by how much, and what cannot be said. Brackets hold 95 % intervals."""
     metric = headline_metric(data)
-    if metric is None:
+    floor, *others = (_best(data["rows"], kind, metric) for kind in ("floor", "agent", "hybrid")) if metric else (None,)
+    leading = [row for row in (*others, floor) if row is not None]
+    if metric is None or not leading:
         return [Markup("Nothing was measured.")]
-    floor, *others = (_best(data["rows"], kind, metric) for kind in ("floor", "agent", "hybrid"))
-    sentences = [_plain_sentence(data["rows"], [row for row in (*others, floor) if row is not None])]
-    sentences += [_top_sentence(row, metric) for row in (floor, *others) if row is not None]
+    sentences = [_plain_sentence(leading), *(_top_sentence(row, metric) for row in (floor, *others) if row is not None)]
     if data["leads"]:
         sentences += [_sentence(data, lead["new"], lead["base"], "the floor", CHOSEN) for lead in data["leads"]]
     elif floor is not None:
         sentences += [_sentence(data, row["name"], floor["name"], "the floor") for row in others if row is not None]
-    return [*(sentence for sentence in sentences if sentence), *lea_sentences(data)]
+    return [*sentences, *lea_sentences(data)]
 
 
-def _plain_sentence(rows: Sequence[Json], leading: Sequence[Json]) -> Markup:
+def _plain_sentence(leading: Sequence[Json]) -> Markup:
     """What the leading rows do for people, without a technical term."""
-    metric = next((name for name in rows[0]["metrics"] if name == "HR@10"), next(iter(rows[0]["metrics"])))
-    if not metric.startswith("HR@"):
-        return Markup("")
+    names = [name for name in leading[0]["metrics"] if name.startswith("HR@")]
+    metric = "HR@10" if "HR@10" in names else names[0]
     told = [f"{100 * row['metrics'][metric]['mean']:.1f} times with {row['name']}" for row in leading]
     k = metric.removeprefix("HR@")
     return Markup("Asked 100 times for {} recommendations, what people chose next is among them {}.").format(k, ", ".join(told))
