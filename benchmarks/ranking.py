@@ -21,7 +21,7 @@ import torch
 from learec.agents.agent import Agent
 from learec.config import AgentConfig, EvaluationConfig
 from learec.data.log import Ints, Sessions
-from learec.evaluation.baselines import floors
+from learec.evaluation.floors import floors
 from learec.evaluation.metrics import HISTORY, Scorer, ranking, ranks
 
 ITEMS, BLOCK = 12_000, 1024
@@ -84,7 +84,7 @@ def floor_speed(users: int, repeats: int) -> dict[str, int]:
     found = {}
     for name, floor in floors(EvaluationConfig(), training, ITEMS, vectors).items():
         some = targets[:users]
-        times = [seconds(lambda: ranks(floor, sessions, some, mask_seen=True, max_length=HISTORY)) for _ in range(repeats)]  # noqa: B023
+        times = [seconds(lambda: ranks(floor.scorer, sessions, some, mask_seen=True, max_length=HISTORY)) for _ in range(repeats)]  # noqa: B023
         found[name] = round(60 * users / statistics.median(times))
         print(f"{name}: {found[name]:,} users a minute", flush=True)
     return found

@@ -49,23 +49,35 @@ def known_of(run: Run, log: Any, request: Request) -> Any:
 def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
     """All floors, all agents and the hybrids that the recipe asks for, ready to score."""
     from learec.agents.agent import load_agent
-    from learec.evaluation.baselines import DESCRIPTIONS, floors, tfidf_of
     from learec.evaluation.evaluate import Contestant
+    from learec.evaluation.floors import DESCRIPTIONS, tfidf_of
     from learec.evaluation.hybrid import rule_of
-    from learec.evaluation.recency import recency
 
-    vectors = annotations.item_vectors if annotations else None
-    ages, tfidf = recency(run.folder("log"), log), tfidf_of(log)
-    found: dict[str, Any] = floors(run.recipe.evaluation, log.training, log.catalog.n_items, vectors, ages, tfidf)
-    contestants = [Contestant(name, None, DESCRIPTIONS[name], scorer) for name, scorer in found.items()]
+    vectors, tfidf = annotations.item_vectors if annotations else None, tfidf_of(log)
+    found = _floors(run, log, vectors, tfidf)
+    contestants = [
+        Contestant(name, None, DESCRIPTIONS[name] + floor.told, floor.scorer, floor=floor) for name, floor in found.items()
+    ]
     for entry in run.recipe.entries:
         config = entry.config
         parts = [config.encoder, config.objective, *(["item_knn"] if config.item_knn else [])]
         told = ", ".join([*parts, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
         agent, _ = load_agent(run.agent_folder(entry), run.options.device)
         contestants.append(Contestant(entry.name, entry.seed, told + _told_placebo(config), agent, config.placebo is not None))
-    rule = rule_of(run.recipe.evaluation, found["item_knn"], vectors, tfidf)
+    rule = rule_of(found["item_knn"].scorer, vectors, tfidf)
     return [*contestants, *_hybrids(run, log, rule, contestants)]
+
+
+def _floors(run: Run, log: Any, vectors: Any, tfidf: Any) -> dict[str, Any]:
+    """All floors, with the settings that validation chooses."""
+    from learec.evaluation.floors import OnValidation, floors, n_tried
+    from learec.evaluation.recency import recency
+
+    config, n_items = run.recipe.evaluation, log.catalog.n_items
+    total = n_tried(config, n_items, has_vectors=vectors is not None, has_texts=tfidf is not None)
+    with run.reporter.bar("settings of floors", total) as advance:
+        choose = OnValidation.of(log, mask_seen=config.mask_seen, seed=run.recipe.seed, advance=advance)
+        return floors(config, log.training, n_items, vectors, recency(run.folder("log"), log), tfidf, choose=choose)
 
 
 def _hybrids(run: Run, log: Any, rule: Any, contestants: list[Any]) -> list[Any]:

@@ -8,14 +8,13 @@ from learec.artifacts import check_files, read_manifest
 from learec.data.log import load_log
 from learec.data.neighbours import ItemKNN
 from learec.errors import ArtifactError, ConfigError
-from learec.evaluation.baselines import tfidf_of
-from learec.evaluation.evaluate import config_of
+from learec.evaluation.evaluate import FLOORS_FILE, HYBRIDS_FILE, config_of
+from learec.evaluation.floors import tfidf_of
 from learec.evaluation.hybrid import rule_of
 from learec.evaluation.metrics import HISTORY
 from learec.serving.choose import Chosen
 from learec.serving.hybrid import WITHIN, Beside
 
-WEIGHTS = "hybrids.json"
 MAKE_WITH = "learec evaluate RECIPE"
 
 
@@ -26,8 +25,10 @@ def beside_for(chosen: Chosen) -> Beside:
     if "evidence" in trained.request.config:
         raise ConfigError(WITHIN.format(chosen))
     manifest = read_manifest(run_folder / "results", "results", MAKE_WITH)
-    check_files(run_folder / "results", manifest, MAKE_WITH, {WEIGHTS})
-    weights = json.loads((run_folder / "results" / WEIGHTS).read_text(encoding="utf-8"))
+    check_files(run_folder / "results", manifest, MAKE_WITH, {HYBRIDS_FILE, FLOORS_FILE})
+    weights, floors = (
+        json.loads((run_folder / "results" / name).read_text(encoding="utf-8")) for name in (HYBRIDS_FILE, FLOORS_FILE)
+    )
     config = config_of(manifest.request)
     named = dict(zip(config.hybrids, config.hybrid_names, strict=True))
     column = f"{named.get(chosen.name)}/{chosen.seed}"
@@ -46,7 +47,8 @@ def beside_for(chosen: Chosen) -> Beside:
         if parents.get(name) != digest:
             raise ArtifactError(f"{run_folder / 'results'}: stale: made from another {name}; refresh it with `{MAKE_WITH}`")
     vectors, tfidf = (annotations.item_vectors, None) if annotations is not None else (None, tfidf_of(log))
-    knn = ItemKNN.fit(log.training, log.catalog.n_items, config.knn_decay, config.knn_shrinkage)
+    settings = floors["item_knn"]["settings"]
+    knn = ItemKNN.fit(log.training, log.catalog.n_items, settings["knn_decay"], settings["knn_shrinkage"])
     found = weights[column]
-    rule = replace(rule_of(config, knn, vectors, tfidf), text_weight=found["text_weight"], knn_weight=found["knn_weight"])
+    rule = replace(rule_of(knn, vectors, tfidf), text_weight=found["text_weight"], knn_weight=found["knn_weight"])
     return Beside(rule, HISTORY, manifest.digest)

@@ -1,20 +1,15 @@
 """Floors against hand-worked values, V-SKNN against a slow second implementation, EASE against its normal equations."""
 
-import dataclasses
-
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learec.config import FLOORS, EvaluationConfig
-from learec.data.log import Catalog, Sessions
+from learec.data.log import Sessions
 from learec.errors import ConfigError
 from learec.evaluation import literature
-from learec.evaluation.baselines import DESCRIPTIONS, LastItem, Popularity, floors, left_out, tfidf_of
+from learec.evaluation.baselines import LastItem, Popularity
 from learec.evaluation.literature import EASE, VSKNN, inverted, newest_places
-from learec.evaluation.recency import Recency
 
 
 def sessions_of(*rows: list[int]) -> Sessions:
@@ -184,43 +179,3 @@ def test_padding_what_stands_behind_the_length_and_other_rows_have_no_effect(sco
     for row in range(3):
         np.testing.assert_array_equal(scorer.scores(histories[[row]], lengths[[row]]), scores[[row]])
     assert scorer.scores(histories[:0], lengths[:0]).shape == (0, 6)
-
-
-def test_every_floor_that_a_recipe_may_compare_is_made_and_described():
-    eye = np.eye(6, dtype=np.float32)
-    found = floors(EvaluationConfig(), TRAINING, 5, eye, tfidf=eye)
-    assert found.keys() == FLOORS == DESCRIPTIONS.keys()
-    for scorer in found.values():
-        assert scorer.scores(*padded([1, 2], [3])).shape == (2, 6)
-
-
-def test_floors_take_their_settings_from_the_recipe():
-    config = EvaluationConfig(sknn_neighbours=1, sknn_sample=2, ease_regularisation=3.0, ease_decay=0.5, recency_half_life=0.5)
-    recency = Recency(np.array([1, 1, 1, 0, 0, 0.5, 0.5, 0.5, 1]), np.array([4, 3, 2, 1]))
-    found = floors(config, TRAINING, 5, None, recency)
-    assert found["recent_popularity"].counts.tolist() == [0, 1 / 4 + 1 / 2 + 1 / 2, 1 / 4 + 1, 1 / 4, 1 + 1 / 2, 1 / 4]
-    assert (found["v_sknn"].neighbours, found["v_sknn"].sample, found["ease"].decay) == (1, 2, 0.5)
-    np.testing.assert_allclose(found["ease"].weights, EASE.fit(TRAINING, 5, 3.0, 0.5).weights)
-    assert found["v_sknn"].scores(*padded([1, 2])).tolist() == [[0, 6, 6, 6, 0, 0]]
-
-
-def test_floors_without_what_they_need_are_left_out_with_the_reason():
-    config = EvaluationConfig(ease_items=4)
-    found = floors(config, TRAINING, 5, None)
-    reasons = left_out(config, 5, has_vectors=False, has_texts=False)
-    assert found.keys() | reasons.keys() == FLOORS
-    assert not found.keys() & reasons.keys()
-    assert left_out(EvaluationConfig(), 20_000, has_vectors=True, has_texts=True) == {}
-    assert left_out(EvaluationConfig(), 55_368, has_vectors=True, has_texts=True) == {
-        "ease": "55,368 items are more than ease_items = 20,000 in [evaluation], and its matrix would take 12.3 GB"
-    }
-
-
-def test_words_alone_stand_in_the_tfidf_rule_and_catalogs_without_any_have_none(small_log):
-    vectors = tfidf_of(small_log)
-    assert vectors.shape[0] == small_log.catalog.n_items + 1
-    rule = floors(EvaluationConfig(), small_log.training, small_log.catalog.n_items, None, tfidf=vectors)["tfidf_rule"]
-    np.testing.assert_array_equal(rule.content.vectors, vectors)
-    silent = Catalog(small_log.catalog.table.with_columns(text=pl.lit("")))
-    assert tfidf_of(dataclasses.replace(small_log, catalog=silent)) is None
-    assert left_out(EvaluationConfig(), 200_000, has_vectors=True, has_texts=True)["tfidf_rule"].startswith("200,000 items")

@@ -11,7 +11,6 @@ from scipy.optimize import minimize
 from learec.config import EvaluationConfig
 from learec.data.log import Part, Sessions
 from learec.evaluation import behaviour
-from learec.evaluation.baselines import floors
 from learec.evaluation.behaviour import (
     AGAIN,
     ANY,
@@ -22,6 +21,7 @@ from learec.evaluation.behaviour import (
     fitted_shares,
     log_likelihood,
 )
+from learec.evaluation.floors import floors
 
 
 def sessions_of(*rows: list[int]) -> Sessions:
@@ -41,7 +41,7 @@ class Fixed:
 
 
 def counting(log):
-    found = floors(EvaluationConfig(), log.training, log.catalog.n_items, None)
+    found = {name: floor.scorer for name, floor in floors(EvaluationConfig(), log.training, log.catalog.n_items, None).items()}
     return {name: found[name] for name in COUNTING}
 
 

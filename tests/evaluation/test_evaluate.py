@@ -16,9 +16,9 @@ from learec.cli import tables as on_screen
 from learec.config import EvaluationConfig
 from learec.data.log import Part
 from learec.errors import ConfigError
-from learec.evaluation.baselines import DESCRIPTIONS, floors
 from learec.evaluation.evaluate import Contestant, evaluate, results_request
 from learec.evaluation.examples import examples
+from learec.evaluation.floors import DESCRIPTIONS, floors
 from learec.evaluation.metrics import ranking
 from learec.evaluation.permutation import holm
 from learec.evaluation.slices import GROUPS
@@ -30,7 +30,7 @@ CONFIG = EvaluationConfig(resamples=50)
 
 def contestants(log, config=CONFIG):
     found = floors(config, log.training, log.catalog.n_items, None)
-    return [Contestant(name, None, DESCRIPTIONS[name], scorer) for name, scorer in found.items()]
+    return [Contestant(name, None, DESCRIPTIONS[name], floor.scorer, floor=floor) for name, floor in found.items()]
 
 
 def evaluated(log, folder, quiet, config=CONFIG):

@@ -91,7 +91,7 @@ def test_without_item_vectors_texts_have_no_weight(small_log):
 
 
 def test_of_many_targets_as_many_are_asked_as_the_bound_says_and_the_seed_says_which(small_log, monkeypatch):
-    monkeypatch.setattr("learec.evaluation.hybrid.MOST_TARGETS", 20)
+    monkeypatch.setattr("learec.evaluation.floors.MOST_TARGETS", 20)
     asked = []
 
     class Counted(Noise):

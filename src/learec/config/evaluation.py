@@ -1,9 +1,9 @@
 """What a recipe may say of how agents and floors are measured, and which floors there are."""
 
 from collections.abc import Collection
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from learec.config.records import Count, Positive, Record, Share
 
@@ -11,6 +11,22 @@ FLOORS = frozenset(
     {"popularity", "recent_popularity", "last_item", "item_knn", "v_sknn", "ease", "content_knn", "rule", "tfidf_rule"}
 )
 
+
+def _as_several(value: Any) -> Any:
+    """A recipe may write a single value as it is."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _all_different(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("has a value twice")
+    return values
+
+
+SEVERAL = (BeforeValidator(_as_several), AfterValidator(_all_different), Field(min_length=1))
+Shares = Annotated[tuple[Share, ...], *SEVERAL]
+Counts = Annotated[tuple[Count, ...], *SEVERAL]
+Positives = Annotated[tuple[Positive, ...], *SEVERAL]
 HYBRID = "-hybrid"  # ending of an agent's name
 
 
@@ -23,17 +39,26 @@ class EvaluationConfig(Record):
     hybrids: tuple[str, ...] = Field(
         (), description="agents that are also measured, as NAME-hybrid, with item texts and item-kNN beside them"
     )
-    knn_decay: Share = 0.8
-    knn_shrinkage: Annotated[float, Field(ge=0)] = Field(20.0, description="under item-kNN's cosine: few counts, little trust")
-    text_weight: Positive = 4.0
-    sknn_neighbours: Count = Field(100, description="v_sknn: sessions most like the history whose items are counted")
-    sknn_sample: Count = Field(1000, description="v_sknn: they are among so many newest sessions that share an item with it")
-    ease_regularisation: Positive = Field(50.0, description="ease: under the squares of its weights; few counts, little trust")
-    ease_decay: Share = Field(1.0, description="ease: weight of the history's items falls by this per step of age; 1 is off")
+    # Floors: of several values validation chooses, and the first stands where it cannot tell. docs/evaluation.md says how
+    # much that is worth.
+    knn_decay: Shares = Field((0.8, 0.6, 0.7, 0.9), description="weight of the history's items falls by this per step of age")
+    knn_shrinkage: Annotated[tuple[Annotated[float, Field(ge=0)], ...], *SEVERAL] = Field(
+        (20.0, 0.0, 5.0, 50.0), description="under item-kNN's cosine: few counts, little trust"
+    )
+    text_weight: Positives = Field((4.0, 0.5, 1.0, 2.0, 8.0), description="the rules: of the text's cosine beside log item-kNN")
+    sknn_neighbours: Counts = Field(
+        (100, 50, 200, 500), description="v_sknn: sessions most like the history whose items are counted"
+    )
+    sknn_sample: Counts = Field((1000,), description="v_sknn: they are among so many newest sessions that share an item with it")
+    ease_regularisation: Positives = Field(
+        (50.0, 200.0, 1000.0), description="ease: under the squares of its weights; few counts, little trust"
+    )
+    ease_decay: Shares = Field(
+        (1.0, 0.9, 0.8, 0.7), description="ease: weight of the history's items falls by this per step of age; 1 is off"
+    )
     ease_items: Count = Field(20_000, description="ease is left out with more items: its matrix takes 4 * items^2 bytes")
-    # docs/evaluation.md has validation NDCG@10 at other half-lives.
-    recency_half_life: Share = Field(
-        0.05,
+    recency_half_life: Shares = Field(
+        (0.05, 0.3, 0.1, 0.03, 0.01),
         description="recent_popularity: share of the training log's span after which an event counts half; order only: of places",
     )
     resamples: Count = Field(2000, description="of sessions, for the intervals")

@@ -14,9 +14,9 @@ from learec.artifacts import Request, building, request_for
 from learec.config import EvaluationConfig
 from learec.data.log import Ints, Log, Part
 from learec.errors import ConfigError
-from learec.evaluation.baselines import has_texts, left_out
 from learec.evaluation.compare import Values
 from learec.evaluation.examples import examples
+from learec.evaluation.floors import Floor, has_texts, left_out
 from learec.evaluation.hybrid import Hybrid
 from learec.evaluation.lists import Shelf, list_measures
 from learec.evaluation.metrics import HISTORY, METRICS, SELECTING, Scorer, ranking, ranks
@@ -26,6 +26,7 @@ from learec.evaluation.tables import Row, Tables, Targets, weightless
 from learec.progress import Reporter
 
 NOTHING_ELSE = Knowledge()
+HYBRIDS_FILE, FLOORS_FILE = "hybrids.json", "floors.json"  # the weights, and the settings, that validation chose
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Contestant:
     description: str
     scorer: Scorer
     is_control: bool = False  # a placebo, which is there to be compared with and leads nothing
+    floor: Floor[Scorer] | None = None  # how the settings of a floor were chosen
 
     @property
     def column(self) -> str:
@@ -84,7 +86,7 @@ def evaluate(
     reporter: Reporter,
     known: Knowledge = NOTHING_ELSE,
 ) -> dict[str, Any]:
-    """Make a results/ folder (ranks.parquet and three JSON files) for a results_request. Returns the tables."""
+    """Make a results/ folder (ranks.parquet and four JSON files) for a results_request. Returns the tables."""
     config, seed = config_of(request), request.config["seed"]
     absent = left_out(config, log.catalog.n_items, annotations is not None, has_texts(log))
     for name in (name for pair in config.compare for name in pair if name in absent):
@@ -95,9 +97,11 @@ def evaluate(
         _rank_table(log, measured).write_parquet(partial / "ranks.parquet")
         tables = {**_tables(config, seed, log, measured, absent), "values": values.tables()}
         (partial / "tables.json").write_text(json.dumps(tables, indent=1), encoding="utf-8")
+        floors = {c.name: c.floor.as_json() for c in contestants if c.floor is not None}
+        (partial / FLOORS_FILE).write_text(json.dumps(floors, indent=1), encoding="utf-8")
         agents = [c for c in contestants if c.seed is not None]
         weights = {c.column: c.scorer.weights for c in agents if isinstance(c.scorer, Hybrid)}
-        (partial / "hybrids.json").write_text(json.dumps(weights, indent=1), encoding="utf-8")
+        (partial / HYBRIDS_FILE).write_text(json.dumps(weights, indent=1), encoding="utf-8")
         first = {c.name: c.scorer for c in agents if c.seed == min(o.seed or 0 for o in agents if o.name == c.name)}
         shown = examples(log, annotations, first, config.mask_seen, seed)
         (partial / "examples.json").write_text(json.dumps(shown, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from learec.config import EvaluationConfig, derived_seed
-from learec.data.log import Floats, Ints, Log, Part
+from learec.data.log import Floats, Ints, Log
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule
+from learec.evaluation.floors import choosing_targets
 from learec.evaluation.metrics import HISTORY, Scorer, ndcg, ranks_of_each
 
 TEXT_WEIGHTS = (0.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of the cosine, against logits
 KNN_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # of item-kNN's logarithm
-MOST_TARGETS = 10_000  # of the validation part, on which weights are chosen
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,11 @@ class Hybrid:
         return self.agent.scores(histories, lengths) + self.rule.scores(histories, lengths)
 
 
-def rule_of(config: EvaluationConfig, knn: ItemKNN, item_vectors: Floats | None, tfidf: Floats | None) -> Rule:
-    """Texts as the language model's item vectors, else as TF-IDF, else none; and item-kNN."""
+def rule_of(knn: ItemKNN, item_vectors: Floats | None, tfidf: Floats | None) -> Rule:
+    """Texts as the language model's item vectors, else as TF-IDF, else none; and item-kNN, whose decay is that of texts too."""
     nothing = np.zeros((knn.similarity.shape[0], 0), dtype=np.float32)
     vectors = next(some for some in (item_vectors, tfidf, nothing) if some is not None)
-    return Rule(ContentKNN(vectors, config.knn_decay), knn, config.text_weight)
+    return Rule(ContentKNN(vectors, knn.decay), knn, text_weight=1.0)
 
 
 def hybrid_of(agent: Scorer, rule: Rule, log: Log, *, mask_seen: bool, seed: int) -> Hybrid:
@@ -50,9 +49,7 @@ def hybrid_of(agent: Scorer, rule: Rule, log: Log, *, mask_seen: bool, seed: int
 
     The rule's own weights are not read. Texts get no weight where its vectors have no numbers.
     """
-    targets = log.targets(Part.VALIDATION)
-    if len(targets) > MOST_TARGETS:
-        targets = np.sort(np.random.default_rng(derived_seed("hybrid", seed)).choice(targets, MOST_TARGETS, replace=False))
+    targets = choosing_targets(log, seed)
     texts = TEXT_WEIGHTS if rule.content.vectors.shape[1] else TEXT_WEIGHTS[:1]
     tried = [replace(rule, text_weight=text, knn_weight=knn) for text in texts for knn in KNN_WEIGHTS]
 

@@ -1,0 +1,225 @@
+"""Floors: rankings by counts or in closed form. They stand in every table, because much that is trained does not beat them.
+
+A floor that was tuned less than an agent loses to it for nothing, so a setting of [evaluation] may have several values:
+of all their combinations validation chooses, for every floor by itself.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from learec.config import EvaluationConfig, derived_seed
+from learec.data.log import Floats, Ints, Log, Part, Sessions
+from learec.data.neighbours import ContentKNN, ItemKNN, Rule
+from learec.data.tfidf import tfidf_vectors
+from learec.evaluation.baselines import LastItem, Popularity
+from learec.evaluation.literature import EASE, VSKNN
+from learec.evaluation.metrics import HISTORY, Scorer, ndcg, ranks
+from learec.evaluation.recency import Recency, RecentPopularity
+
+TFIDF_ITEMS = 100_000  # with more, factorising their texts takes minutes
+DESCRIPTIONS = {
+    "popularity": "items by number of training events",
+    "recent_popularity": "items by number of training events, newer events counting more",
+    "last_item": "what followed the last item in training sessions",
+    "item_knn": "items of the same users, cosine, newer history counts more",
+    "v_sknn": "items of the sessions nearest to the history, the newest item in common counts more",
+    "ease": "linear regression of every item on all others, solved in closed form",
+    "content_knn": "whitened item tokens nearest to the history's, nothing trained",
+    "rule": "content_knn and the logarithm of item_knn added up, nothing trained",
+    "tfidf_rule": "the same with TF-IDF of the texts: no language model had a part in it",
+}
+MOST_TARGETS = 10_000  # of the validation part, on which settings are chosen
+
+Settings = Mapping[str, float]
+S = TypeVar("S", bound=Scorer, covariant=True)
+
+
+@dataclass(frozen=True)
+class Floor(Generic[S]):
+    """A scorer, and the settings that it was given."""
+
+    scorer: S
+    settings: Settings
+    tried: int = 1  # combinations of settings
+    validation: float | None = None  # NDCG@10 on the targets that chose among them; None where there was nothing to choose
+
+    @property
+    def told(self) -> str:
+        """Its settings, for people; nothing of a floor that has none."""
+        if not self.settings:
+            return ""
+        chosen = f", the best of {self.tried} on validation" if self.tried > 1 else ""
+        return f" ({', '.join(f'{name} {value:g}' for name, value in self.settings.items())}{chosen})"
+
+    def as_json(self) -> dict[str, object]:
+        """What results keep of it."""
+        return {"settings": dict(self.settings), "tried": self.tried, "validation": self.validation}
+
+
+Candidates = Iterable[tuple[Settings, S]]  # made one after the other: a single EASE may fill the memory
+
+
+class Choose(Protocol):
+    """Which of a floor's candidates stands in the table."""
+
+    def __call__(self, candidates: Candidates[S]) -> Floor[S]: ...  # noqa: D102
+
+
+def first(candidates: Candidates[S]) -> Floor[S]:
+    """Without looking at the rest: every setting as it comes first."""
+    settings, scorer = next(iter(candidates))
+    return Floor(scorer, settings)
+
+
+@dataclass(frozen=True)
+class OnValidation:
+    """Chooses by NDCG@10 on the validation part, or on a sample where that is large; of equal ones the first."""
+
+    log: Log
+    targets: Ints
+    mask_seen: bool
+    advance: Callable[[], None]  # after every candidate
+
+    @classmethod
+    def of(cls, log: Log, *, mask_seen: bool, seed: int, advance: Callable[[], None] = lambda: None) -> "OnValidation":
+        """On at most MOST_TARGETS of a log's validation targets."""
+        return cls(log, choosing_targets(log, seed), mask_seen, advance)
+
+    def __call__(self, candidates: Candidates[S]) -> Floor[S]:
+        """The best of them."""
+        best: Floor[S] | None = None
+        tried = 0
+        for settings, scorer in candidates:
+            rank = ranks(scorer, self.log.sessions, self.targets, mask_seen=self.mask_seen, max_length=HISTORY)
+            value = float(ndcg(rank, 10).mean()) if len(rank) else 0.0
+            tried += 1
+            self.advance()
+            if best is None or value > (best.validation or 0.0):
+                best = Floor(scorer, settings, validation=value)
+        if best is None:
+            raise ValueError("no candidates to choose from")
+        return replace(best, tried=tried) if tried > 1 else replace(best, validation=None)
+
+
+def choosing_targets(log: Log, seed: int) -> Ints:
+    """The validation targets on which weights and settings are chosen, ascending."""
+    targets = log.targets(Part.VALIDATION)
+    if len(targets) <= MOST_TARGETS:
+        return targets
+    return np.sort(np.random.default_rng(derived_seed("hybrid", seed)).choice(targets, MOST_TARGETS, replace=False))
+
+
+def tfidf_of(log: Log) -> Floats | None:
+    """TF-IDF vectors of the items, (N + 1, W); None where no item has a text, or too many have."""
+    few = log.catalog.n_items <= TFIDF_ITEMS
+    return tfidf_vectors(log.catalog.table["text"].to_list(), log.cold_items) if few and has_texts(log) else None
+
+
+def has_texts(log: Log) -> bool:
+    """Whether any item has one."""
+    return bool((log.catalog.table["text"] != "").any())
+
+
+def floors(
+    config: EvaluationConfig,
+    training: Sessions,
+    n_items: int,
+    item_vectors: Floats | None,
+    recency: Recency | None = None,
+    tfidf: Floats | None = None,
+    *,
+    choose: Choose = first,
+) -> dict[str, Floor[Scorer]]:
+    """All floors by name but those left out. Without recency, a step's age is told from its place in the session.
+
+    item_vectors are of the language model, tfidf of words alone, (N + 1, W) each. The rules are given the item-kNN that was
+    chosen; a rule of few counts and a rule of many then differ in nothing but the weight of texts.
+    """
+    recency = recency or Recency.of_order(training)
+    absent = left_out(config, n_items, item_vectors is not None, tfidf is not None)
+    counted = choose(_item_knn(config, training, n_items))
+    knn, decay = counted.scorer, counted.scorer.decay
+    found: dict[str, Floor[Scorer]] = {
+        "popularity": Floor(Popularity.fit(training, n_items), {}),
+        "recent_popularity": choose(_recent_popularity(config, training, n_items, recency)),
+        "last_item": Floor(LastItem.fit(training, n_items), {}),
+        "item_knn": counted,
+        "v_sknn": choose(_v_sknn(config, training, n_items, recency)),
+    }
+    if "ease" not in absent:
+        found["ease"] = choose(_ease(config, training, n_items))
+    if item_vectors is not None:
+        found["content_knn"] = choose(({"knn_decay": one}, ContentKNN(item_vectors, one)) for one in config.knn_decay)
+        found["rule"] = choose(_rule(config, ContentKNN(item_vectors, decay), knn))
+    if tfidf is not None:
+        found["tfidf_rule"] = choose(_rule(config, ContentKNN(tfidf, decay), knn))
+    return found
+
+
+def n_tried(config: EvaluationConfig, n_items: int, *, has_vectors: bool, has_texts: bool) -> int:
+    """How many candidates `floors` makes in all."""
+    decays, texts = len(config.knn_decay), len(config.text_weight)
+    ease = (
+        0
+        if "ease" in left_out(config, n_items, has_vectors, has_texts)
+        else len(config.ease_regularisation) * len(config.ease_decay)
+    )
+    knn = decays * len(config.knn_shrinkage)
+    sknn = len(config.sknn_neighbours) * len(config.sknn_sample)
+    return len(config.recency_half_life) + knn + sknn + ease + has_vectors * (decays + texts) + has_texts * texts
+
+
+def _recent_popularity(
+    config: EvaluationConfig, training: Sessions, n_items: int, recency: Recency
+) -> Iterator[tuple[Settings, RecentPopularity]]:
+    for half_life in config.recency_half_life:
+        yield {"recency_half_life": half_life}, RecentPopularity.fit(training, n_items, recency.ages, half_life)
+
+
+def _item_knn(config: EvaluationConfig, training: Sessions, n_items: int) -> Iterator[tuple[Settings, ItemKNN]]:
+    for shrinkage in config.knn_shrinkage:
+        fitted = ItemKNN.fit(training, n_items, config.knn_decay[0], shrinkage)
+        for decay in config.knn_decay:
+            yield {"knn_decay": decay, "knn_shrinkage": shrinkage}, replace(fitted, decay=decay)
+
+
+def _v_sknn(config: EvaluationConfig, training: Sessions, n_items: int, recency: Recency) -> Iterator[tuple[Settings, VSKNN]]:
+    for neighbours, sample in itertools.product(config.sknn_neighbours, config.sknn_sample):
+        yield (
+            {"sknn_neighbours": neighbours, "sknn_sample": sample},
+            VSKNN.fit(training, n_items, neighbours, sample, recency.ended),
+        )
+
+
+def _ease(config: EvaluationConfig, training: Sessions, n_items: int) -> Iterator[tuple[Settings, EASE]]:
+    for regularisation in config.ease_regularisation:
+        fitted = EASE.fit(training, n_items, regularisation, config.ease_decay[0])
+        for decay in config.ease_decay:
+            yield {"ease_regularisation": regularisation, "ease_decay": decay}, replace(fitted, decay=decay)
+
+
+def _rule(config: EvaluationConfig, content: ContentKNN, knn: ItemKNN) -> Iterator[tuple[Settings, Rule]]:
+    for weight in config.text_weight:
+        yield {"text_weight": weight}, Rule(content, knn, weight)
+
+
+def left_out(config: EvaluationConfig, n_items: int, has_vectors: bool, has_texts: bool) -> dict[str, str]:
+    """Floors that a table has to do without, and why."""
+    reasons = {}
+    if n_items > config.ease_items:
+        size = 4 * (n_items + 1) ** 2 / 1e9
+        reasons["ease"] = (
+            f"{n_items:,} items are more than ease_items = {config.ease_items:,} in [evaluation], and its matrix would take "
+            f"{size:.1f} GB"
+        )
+    if n_items > TFIDF_ITEMS:
+        reasons["tfidf_rule"] = f"{n_items:,} items are more than {TFIDF_ITEMS:,}, whose texts would take minutes"
+    elif not has_texts:
+        reasons["tfidf_rule"] = "no item has a text"
+    if not has_vectors:
+        reasons |= dict.fromkeys(("content_knn", "rule"), "it needs item vectors, which learec annotate makes")
+    return reasons
