@@ -60,10 +60,10 @@ WRONG = {
     "an agent's too": (DATA + '[agents."a/b"]\n', "agents.a/b = 'a/b': string should match"),
     "an agent like a floor": (DATA + "[agents.rule]\n", "agent 'rule' has the name of a floor; choose another name"),
     "an agent like another floor": (DATA + "[agents.v_sknn]\n", "agent 'v_sknn' has the name of a floor; choose another name"),
-    "no neighbours": (SMALL + "[evaluation]\nsknn_neighbours = 0\n", "evaluation.sknn_neighbours.0 = 0: input should be greater"),
+    "no neighbours": (SMALL + "[evaluation]\nsknn_neighbours = 0\n", "evaluation.sknn_neighbours = 0: input should be greater"),
     "no regularisation": (
         SMALL + "[evaluation]\nease_regularisation = 0\n",
-        "evaluation.ease_regularisation.0 = 0: input should be",
+        "evaluation.ease_regularisation = 0: input should be",
     ),
     "heads": (
         SMALL + "[agent]\nhidden_size = 10\nn_heads = 3\n",

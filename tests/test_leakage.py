@@ -15,7 +15,7 @@ from learec.annotations.annotate import annotate
 from learec.artifacts import building, file_digest, read_manifest, request_for
 from learec.config import AgentConfig, AgentEntry, AnnotationsConfig, Columns, DataConfig
 from learec.data.log import MAKE_WITH, Part, load_log
-from learec.data.neighbours import DECAY, SHRINKAGE, ItemKNN, unit_rows
+from learec.data.neighbours import SHRINKAGE, ItemKNN, unit_rows
 from learec.data.prepare import prepare
 from learec.data.sources import Frames
 from learec.errors import ArtifactError
@@ -361,7 +361,7 @@ def test_an_agent_that_does_not_say_which_items_it_knew_is_noted(run):
 def test_an_agent_whose_counts_know_a_held_out_step_is_named(run):
     agent, log = run / "agents" / "told" / "seed-0", load_log(run / "log")
     weights = load_file(agent / WEIGHTS)
-    everything = ItemKNN.fit(log.sessions, log.catalog.n_items, DECAY, SHRINKAGE).similarity
+    everything = ItemKNN.fit(log.sessions, log.catalog.n_items, 0.8, SHRINKAGE).similarity
     parts = {"starts": everything.indptr, "neighbours": everything.indices, "cosines": everything.data}
     save_file({**weights, **{f"evidence.{name}": part for name, part in parts.items()}}, agent / WEIGHTS)
     rewrite(agent)

@@ -8,7 +8,7 @@ from learec.artifacts import check_files, read_manifest
 from learec.data.log import load_log
 from learec.data.neighbours import ItemKNN
 from learec.errors import ArtifactError, ConfigError
-from learec.evaluation.evaluate import FLOORS_FILE, HYBRIDS_FILE, config_of
+from learec.evaluation.evaluate import HYBRIDS_FILE, config_of
 from learec.evaluation.floors import tfidf_of
 from learec.evaluation.hybrid import rule_of
 from learec.evaluation.metrics import HISTORY
@@ -25,10 +25,8 @@ def beside_for(chosen: Chosen) -> Beside:
     if "evidence" in trained.request.config:
         raise ConfigError(WITHIN.format(chosen))
     manifest = read_manifest(run_folder / "results", "results", MAKE_WITH)
-    check_files(run_folder / "results", manifest, MAKE_WITH, {HYBRIDS_FILE, FLOORS_FILE})
-    weights, floors = (
-        json.loads((run_folder / "results" / name).read_text(encoding="utf-8")) for name in (HYBRIDS_FILE, FLOORS_FILE)
-    )
+    check_files(run_folder / "results", manifest, MAKE_WITH, {HYBRIDS_FILE})
+    weights = json.loads((run_folder / "results" / HYBRIDS_FILE).read_text(encoding="utf-8"))
     config = config_of(manifest.request)
     named = dict(zip(config.hybrids, config.hybrid_names, strict=True))
     column = f"{named.get(chosen.name)}/{chosen.seed}"
@@ -37,6 +35,10 @@ def beside_for(chosen: Chosen) -> Beside:
             f'export --hybrid: {chosen} was not evaluated as a hybrid; write hybrids = ["{chosen.name}"] under [evaluation] '
             f"and run `{MAKE_WITH}`"
         )
+    found = weights[column]
+    if "knn_shrinkage" not in found:
+        told = "stale: made by an earlier version, which does not say what item-kNN a hybrid had"
+        raise ArtifactError(f"{run_folder / 'results'}: {told}; refresh it with `{MAKE_WITH}`")
     log = load_log(run_folder / "log")
     parents = manifest.request.parents
     present = {"log": log.digest, f"agent {chosen}": trained.digest}
@@ -47,8 +49,6 @@ def beside_for(chosen: Chosen) -> Beside:
         if parents.get(name) != digest:
             raise ArtifactError(f"{run_folder / 'results'}: stale: made from another {name}; refresh it with `{MAKE_WITH}`")
     vectors, tfidf = (annotations.item_vectors, None) if annotations is not None else (None, tfidf_of(log))
-    settings = floors["item_knn"]["settings"]
-    knn = ItemKNN.fit(log.training, log.catalog.n_items, settings["knn_decay"], settings["knn_shrinkage"])
-    found = weights[column]
+    knn = ItemKNN.fit(log.training, log.catalog.n_items, found["knn_decay"], found["knn_shrinkage"])
     rule = replace(rule_of(knn, vectors, tfidf), text_weight=found["text_weight"], knn_weight=found["knn_weight"])
     return Beside(rule, HISTORY, manifest.digest)

@@ -12,6 +12,7 @@ A stage imports what it needs when it runs, so that `learec --help` is quick and
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,7 @@ def evaluate_stage(run: Run) -> bool:
         return False
     log = open_log(run)
     annotations = load_annotations(run.folder("annotations")) if "annotations" in request.parents else None
-    contestants = contestants_of(run, log, annotations)
+    contestants = partial(contestants_of, run, log, annotations)
     evaluate(request, log, annotations, contestants, folder, reporter=run.reporter, known=known_of(run, log, request))
     return True
 

@@ -20,7 +20,7 @@ from learec.annotations.text_environment import TextEnvironment
 from learec.config import AgentConfig, AgentEntry, AnnotationsConfig
 from learec.data import other_sessions
 from learec.data.log import Catalog, Log, Part, Sessions
-from learec.data.neighbours import DECAY, SHRINKAGE, UNSEEN, ItemKNN
+from learec.data.neighbours import SHRINKAGE, UNSEEN, ItemKNN
 from learec.data.other_sessions import FOLDS, OtherSessions, as_array
 from learec.errors import ConfigError
 from learec.sampled_softmax import ItemSampler
@@ -107,18 +107,24 @@ def test_log_probabilities_and_gradients_are_those_of_the_sum_of_all_three(small
         torch.testing.assert_close(one, other, **within)
 
 
-def test_an_agent_that_has_learnt_nothing_ranks_as_the_rule_does_where_its_rows_say_nothing(small_log, annotations):
-    agent = agent_of(BOTH, small_log, annotations)
+@pytest.mark.parametrize(("decay", "shrinkage"), [(0.8, SHRINKAGE), (0.5, 3.0)])
+def test_an_agent_that_has_learnt_nothing_ranks_as_the_rule_does_where_its_rows_say_nothing(
+    small_log, annotations, decay, shrinkage
+):
+    asked = BOTH.model_copy(update={"knn_decay": decay, "knn_shrinkage": shrinkage})
+    agent = agent_of(asked, small_log, annotations)
     torch.nn.init.zeros_(agent.item_embedding.weight)
     histories, lengths = small_log.training.histories(np.arange(1, 40), 10)
     rule = agent.evidence.rule()
-    assert (rule.text_weight, rule.knn_weight, rule.content.decay, rule.knn.decay) == (*AT_START, DECAY, DECAY)
+    assert (rule.text_weight, rule.knn_weight, rule.content.decay, rule.knn.decay) == (*AT_START, decay, decay)
     expected, found = rule.scores(histories, lengths), agent.scores(histories, lengths)
     possible = np.isfinite(found)
     np.testing.assert_allclose(found[possible], expected[possible], rtol=1e-5)
     assert not possible[:, [0, *small_log.cold_items]].any()
-    similarity = ItemKNN.fit(small_log.training, small_log.catalog.n_items, DECAY, SHRINKAGE).similarity
+    similarity = ItemKNN.fit(small_log.training, small_log.catalog.n_items, decay, shrinkage).similarity
     np.testing.assert_array_equal(rule.knn.similarity.toarray(), similarity.toarray())
+    stored = Evidence.stored(asked, agent.evidence.tables()).rule()
+    np.testing.assert_array_equal(stored.scores(histories, lengths), expected)
 
 
 @pytest.mark.parametrize("placebo", [None, "random"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from learec.artifacts import COST
+from learec.artifacts import COST, file_digest
 
 COMMAND = [sys.executable, "-c", "from learec.cli import main; main()"]
 RECIPE = """
@@ -234,6 +234,21 @@ def test_a_hybrid_is_exported_as_it_was_measured(whole, tmp_path):
     of_title = {title: item_id for item_id, title in zip(served.catalog.ids, served.catalog.titles, strict=True)}
     answer = served.recommend([of_title[title] for title in example["history"]], 5)
     assert [item.title for item in answer.items] == [item["title"] for item in example["recommendations"]["lea-hybrid"]]
+    chosen = json.loads((run / "results/floors.json").read_text())
+    counted = chosen["item_knn"]["settings"]
+    assert (chosen["item_knn"]["tried"], counted) == (16, {name: weights[name] for name in ("knn_decay", "knn_shrinkage")})
+    rows = {row["name"]: row["description"] for row in json.loads((run / "results/tables.json").read_text())["rows"]}
+    assert rows["item_knn"].endswith(
+        f" (knn_decay {counted['knn_decay']:g}, knn_shrinkage {counted['knn_shrinkage']:g}, the best of 16 on validation)"
+    )
+    without = {name: value for name, value in weights.items() if name not in counted}
+    (run / "results/hybrids.json").write_text(json.dumps({"lea-hybrid/0": without}))
+    manifest = json.loads((run / "results/manifest.json").read_text())
+    manifest["files"]["hybrids.json"] = file_digest(run / "results/hybrids.json")
+    (run / "results/manifest.json").write_text(json.dumps(manifest))
+    again = learec("export", "runs/small", "--hybrid", "--agent", "lea/0", cwd=root)
+    assert again.returncode != 0
+    assert "runs/small/results: stale: made by an earlier version" in " ".join(again.stderr.split())
     again = learec("export", "runs/small", "--hybrid", "--agent", "sasrec/0", cwd=root)
     assert again.returncode != 0
     assert 'write hybrids = ["sasrec"] under [evaluation]' in " ".join(again.stderr.split())

@@ -164,7 +164,7 @@ def test_an_item_that_no_training_session_has_neither_gives_nor_gets_a_weight():
 
 def test_a_regularisation_too_small_to_invert_is_refused_with_the_next_step():
     assert inverted(np.asfortranarray([[1, 2], [2, 1]], dtype=np.float32)) is None
-    with pytest.raises(ConfigError, match=r"evaluation\.ease_regularisation = 1e-30: so little .* of 2 items .*; raise it"):
+    with pytest.raises(ConfigError, match=r"evaluation\.ease_regularisation has 1e-30: so little .* of 2 items .*; raise that"):
         EASE.fit(sessions_of([1, 2], [1, 2]), 2, regularisation=1e-30, decay=1.0)
 
 

@@ -21,7 +21,7 @@ from learec.evaluation.behaviour import (
     fitted_shares,
     log_likelihood,
 )
-from learec.evaluation.floors import floors
+from learec.evaluation.floors import first, floors
 
 
 def sessions_of(*rows: list[int]) -> Sessions:
@@ -41,7 +41,10 @@ class Fixed:
 
 
 def counting(log):
-    found = {name: floor.scorer for name, floor in floors(EvaluationConfig(), log.training, log.catalog.n_items, None).items()}
+    found = {
+        name: floor.scorer
+        for name, floor in floors(EvaluationConfig(), log.training, log.catalog.n_items, None, choose=first).items()
+    }
     return {name: found[name] for name in COUNTING}
 
 

@@ -18,7 +18,7 @@ from learec.data.log import Part
 from learec.errors import ConfigError
 from learec.evaluation.evaluate import Contestant, evaluate, results_request
 from learec.evaluation.examples import examples
-from learec.evaluation.floors import DESCRIPTIONS, floors
+from learec.evaluation.floors import DESCRIPTIONS, first, floors
 from learec.evaluation.metrics import ranking
 from learec.evaluation.permutation import holm
 from learec.evaluation.slices import GROUPS
@@ -29,12 +29,14 @@ CONFIG = EvaluationConfig(resamples=50)
 
 
 def contestants(log, config=CONFIG):
-    found = floors(config, log.training, log.catalog.n_items, None)
+    found = floors(config, log.training, log.catalog.n_items, None, choose=first)
     return [Contestant(name, None, DESCRIPTIONS[name], floor.scorer, floor=floor) for name, floor in found.items()]
 
 
 def evaluated(log, folder, quiet, config=CONFIG):
-    return evaluate(results_request(config, 0, {}), log, None, contestants(log, config), folder / "results", reporter=quiet)
+    return evaluate(
+        results_request(config, 0, {}), log, None, lambda: contestants(log, config), folder / "results", reporter=quiet
+    )
 
 
 def with_kinds(log, kinds, names):
@@ -165,7 +167,7 @@ def compared(small_log, tmp_path, quiet):
     agents = [Contestant("several", seed, "luck", Lucky(small_log.catalog.n_items, seed)) for seed in range(3)]
     agents.append(Contestant("one", 7, "luck", Lucky(small_log.catalog.n_items, 7)))
     found = [*contestants(small_log, config), *agents]
-    return evaluate(results_request(config, 0, {}), small_log, None, found, tmp_path / "results", reporter=quiet)
+    return evaluate(results_request(config, 0, {}), small_log, None, lambda: found, tmp_path / "results", reporter=quiet)
 
 
 def test_the_best_agent_on_validation_meets_the_best_floor_on_validation_asked_or_not(compared):
@@ -259,7 +261,12 @@ def test_with_an_environment_lists_have_a_diversity(small_log, tmp_path, quiet, 
     annotations = SimpleNamespace(item_vectors=vectors, annotated=np.zeros(small_log.training.n_steps, bool))
     config = EvaluationConfig(resamples=50, list_length=3)
     tables = evaluate(
-        results_request(config, 0, {}), small_log, annotations, contestants(small_log), tmp_path / "results", reporter=quiet
+        results_request(config, 0, {}),
+        small_log,
+        annotations,
+        lambda: contestants(small_log),
+        tmp_path / "results",
+        reporter=quiet,
     )
     lists = ranking(contestants(small_log)[0].scorer, small_log.sessions, small_log.targets(Part.TEST),
                     mask_seen=True, max_length=50, k=3).best  # fmt: skip

@@ -1,6 +1,8 @@
 """Which floors stand in a table, and that validation chooses their settings."""
 
 import dataclasses
+import itertools
+import weakref
 
 import numpy as np
 import polars as pl
@@ -9,7 +11,18 @@ from pydantic import ValidationError
 
 from learec.config import FLOORS, EvaluationConfig
 from learec.data.log import Catalog, Part, Sessions
-from learec.evaluation.floors import DESCRIPTIONS, Floor, OnValidation, first, floors, left_out, n_tried, tfidf_of
+from learec.data.neighbours import ContentKNN, Rule
+from learec.evaluation.floors import (
+    DESCRIPTIONS,
+    Floor,
+    OnValidation,
+    choosing_targets,
+    first,
+    floors,
+    left_out,
+    n_tried,
+    tfidf_of,
+)
 from learec.evaluation.literature import EASE
 from learec.evaluation.metrics import HISTORY, ndcg, ranks
 from learec.evaluation.recency import Recency
@@ -29,7 +42,7 @@ def validation_of(scorer, log):
 
 def test_every_floor_that_a_recipe_may_compare_is_made_and_described():
     eye = np.eye(6, dtype=np.float32)
-    found = floors(EvaluationConfig(), TRAINING, 5, eye, tfidf=eye)
+    found = floors(EvaluationConfig(), TRAINING, 5, eye, tfidf=eye, choose=first)
     assert found.keys() == FLOORS == DESCRIPTIONS.keys()
     for floor in found.values():
         assert floor.scorer.scores(np.array([[1, 2], [3, 0]]), np.array([2, 1])).shape == (2, 6)
@@ -38,7 +51,7 @@ def test_every_floor_that_a_recipe_may_compare_is_made_and_described():
 def test_floors_take_their_settings_from_the_recipe():
     config = EvaluationConfig(sknn_neighbours=1, sknn_sample=2, ease_regularisation=3.0, ease_decay=0.5, recency_half_life=0.5)
     recency = Recency(np.array([1, 1, 1, 0, 0, 0.5, 0.5, 0.5, 1]), np.array([4, 3, 2, 1]))
-    found = floors(config, TRAINING, 5, None, recency)
+    found = floors(config, TRAINING, 5, None, recency, choose=first)
     assert found["recent_popularity"].scorer.counts.tolist() == [0, 1 / 4 + 1 / 2 + 1 / 2, 1 / 4 + 1, 1 / 4, 1 + 1 / 2, 1 / 4]
     assert (found["v_sknn"].scorer.neighbours, found["v_sknn"].scorer.sample, found["ease"].scorer.decay) == (1, 2, 0.5)
     np.testing.assert_allclose(found["ease"].scorer.weights, EASE.fit(TRAINING, 5, 3.0, 0.5).weights)
@@ -47,7 +60,7 @@ def test_floors_take_their_settings_from_the_recipe():
 
 def test_floors_without_what_they_need_are_left_out_with_the_reason():
     config = EvaluationConfig(ease_items=4)
-    found = floors(config, TRAINING, 5, None)
+    found = floors(config, TRAINING, 5, None, choose=first)
     reasons = left_out(config, 5, has_vectors=False, has_texts=False)
     assert found.keys() | reasons.keys() == FLOORS
     assert not found.keys() & reasons.keys()
@@ -60,7 +73,9 @@ def test_floors_without_what_they_need_are_left_out_with_the_reason():
 def test_words_alone_stand_in_the_tfidf_rule_and_catalogs_without_any_have_none(small_log):
     vectors = tfidf_of(small_log)
     assert vectors.shape[0] == small_log.catalog.n_items + 1
-    rule = floors(EvaluationConfig(), small_log.training, small_log.catalog.n_items, None, tfidf=vectors)["tfidf_rule"].scorer
+    rule = floors(EvaluationConfig(), small_log.training, small_log.catalog.n_items, None, tfidf=vectors, choose=first)[
+        "tfidf_rule"
+    ].scorer
     np.testing.assert_array_equal(rule.content.vectors, vectors)
     silent = Catalog(small_log.catalog.table.with_columns(text=pl.lit("")))
     assert tfidf_of(dataclasses.replace(small_log, catalog=silent)) is None
@@ -74,33 +89,87 @@ def test_of_several_settings_validation_chooses_for_every_floor_by_itself(small_
         config, small_log.training, n_items, words, tfidf=words, choose=on(small_log, advance=lambda: tried.append(1))
     )
     assert len(tried) == n_tried(config, n_items, has_vectors=True, has_texts=True)
-    for name, fields in (("item_knn", ["knn_decay", "knn_shrinkage"]), ("ease", ["ease_regularisation", "ease_decay"])):
+    settings = {
+        "recent_popularity": ["recency_half_life"],
+        "item_knn": ["knn_decay", "knn_shrinkage"],
+        "v_sknn": ["sknn_neighbours", "sknn_sample"],
+        "ease": ["ease_regularisation", "ease_decay"],
+        "content_knn": ["knn_decay"],
+    }
+    for name, fields in settings.items():
         by_hand = {}
-        for one in getattr(config, fields[0]):
-            for other in getattr(config, fields[1]):
-                alone = floors(EvaluationConfig(**{fields[0]: one, fields[1]: other}), small_log.training, n_items, None)[name]
-                by_hand[one, other] = validation_of(alone.scorer, small_log)
+        for values in itertools.product(*(getattr(config, field) for field in fields)):
+            alone = EvaluationConfig(**dict(zip(fields, values, strict=True)))
+            made = floors(alone, small_log.training, n_items, words, choose=first)
+            by_hand[values] = validation_of(made[name].scorer, small_log)
         found = chosen[name]
         assert found.validation == max(by_hand.values()) == by_hand[tuple(found.settings[field] for field in fields)]
-        assert (found.tried, len(set(by_hand.values())) > 1) == (len(by_hand), True)
-    rule = chosen["rule"]
-    assert rule.scorer.knn is chosen["item_knn"].scorer
-    assert rule.scorer.content.decay == chosen["item_knn"].settings["knn_decay"]
-    assert rule.validation == max(
-        validation_of(dataclasses.replace(rule.scorer, text_weight=weight), small_log) for weight in config.text_weight
-    )
+        assert found.tried == len(by_hand)
+        assert list(by_hand)[list(by_hand.values()).index(found.validation)] == tuple(found.settings.values())
 
 
-def test_the_first_stands_where_validation_cannot_tell(small_log):
-    scorers = [floors(EvaluationConfig(), small_log.training, small_log.catalog.n_items, None)["popularity"].scorer] * 3
-    candidates = [({"number": float(number)}, scorer) for number, scorer in enumerate(scorers)]
-    assert on(small_log)(candidates).settings == first(candidates).settings == {"number": 0.0}
+def test_the_rules_read_the_chosen_counts_and_choose_how_they_read_texts(small_log):
+    config, words = EvaluationConfig(), tfidf_of(small_log)
+    chosen = floors(config, small_log.training, small_log.catalog.n_items, None, tfidf=words, choose=on(small_log))
+    rule, counted = chosen["tfidf_rule"], chosen["item_knn"]
+    assert rule.scorer.knn is counted.scorer
+    assert rule.settings == {
+        **counted.settings, "text_decay": rule.scorer.content.decay, "text_weight": rule.scorer.text_weight,
+    }  # fmt: skip
+    by_hand = [
+        validation_of(Rule(ContentKNN(words, decay), counted.scorer, weight), small_log)
+        for decay in config.knn_decay
+        for weight in config.text_weight
+    ]
+    assert (rule.validation, rule.tried, len(set(by_hand)) > 1) == (max(by_hand), len(by_hand), True)
+
+
+def popularities(log):
+    scorer = floors(EvaluationConfig(), log.training, log.catalog.n_items, None, choose=first)["popularity"].scorer
+    return [({"number": float(number)}, scorer) for number in range(3)]
+
+
+def test_the_first_stands_where_validation_cannot_tell_and_says_so_where_it_was_not_asked(small_log):
+    candidates = popularities(small_log)
+    level = on(small_log)(candidates)
+    assert (level.settings, level.tried) == ({"number": 0.0}, 3)
     no_targets = dataclasses.replace(small_log, parts=np.full_like(small_log.parts, Part.TRAIN))
-    assert on(no_targets)(candidates).settings == {"number": 0.0}
-    only = on(small_log)(candidates[1:2])
-    assert (only.settings, only.tried, only.validation) == ({"number": 1.0}, 1, None)
-    with pytest.raises(ValueError, match="no candidates"):
-        on(small_log)([])
+    advanced = []
+    for chosen in (
+        on(no_targets, advance=lambda: advanced.append(1))(candidates),
+        on(small_log, advance=lambda: advanced.append(1))(candidates[:1]),
+        first(candidates),
+    ):
+        assert (chosen.settings, chosen.tried, chosen.validation) == ({"number": 0.0}, 1, None)
+    assert len(advanced) == 2
+
+
+def test_validation_chooses_on_as_many_targets_as_the_bounds_say_and_masks_as_the_recipe_does(small_log, monkeypatch):
+    scorer = popularities(small_log)[0][1]
+    free = OnValidation.of(small_log, mask_seen=False, seed=0)([({}, scorer)] * 2).validation
+    rank = ranks(scorer, small_log.sessions, small_log.targets(Part.VALIDATION), mask_seen=False, max_length=HISTORY)
+    assert free == float(ndcg(rank, 10).mean()) != on(small_log)([({}, scorer)] * 2).validation
+    assert len(choosing_targets(small_log, 0)) == len(small_log.targets(Part.VALIDATION))
+    monkeypatch.setattr("learec.evaluation.floors.MOST_TARGETS", 20)
+    assert len(set(choosing_targets(small_log, 0))) == 20
+    monkeypatch.setattr("learec.evaluation.floors.FEWEST_TARGETS", 5)
+    monkeypatch.setattr("learec.evaluation.floors.MOST_SCORES", 10 * small_log.catalog.n_items)
+    assert len(choosing_targets(small_log, 0)) == 10
+
+
+def test_no_more_than_two_matrices_of_ease_are_held_while_one_is_chosen(small_log):
+    gone, held = [], []
+
+    def fit(*given):
+        weights = np.zeros((small_log.catalog.n_items + 1,) * 2, np.float32)
+        weakref.finalize(weights, gone.append, 1)
+        held.append(len(held) + 1 - len(gone))
+        return EASE(weights, given[-1])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EASE, "fit", fit)
+        floors(EvaluationConfig(), small_log.training, small_log.catalog.n_items, None, choose=on(small_log))
+    assert held == [1, 2, 2]
 
 
 def test_a_floor_tells_its_settings_and_of_how_many_they_are_the_best(small_log):
@@ -114,6 +183,6 @@ def test_a_recipe_may_write_one_value_or_several_that_differ():
         "knn_decay": (0.5,),
         "text_weight": (1.0, 2.0),
     }
-    for wrong in ([], [1, 1.0], [0], "much"):
-        with pytest.raises(ValidationError):
+    for wrong, told in ([], "has no value"), ([1, 1.0], "has a value twice"), ([0], "greater than 0"), ("much", "valid number"):
+        with pytest.raises(ValidationError, match=told):
             EvaluationConfig(text_weight=wrong)

@@ -11,7 +11,7 @@ from learec.data.log import Part
 from learec.data.simulate import simulate
 from learec.evaluation.behaviour import COUNTING
 from learec.evaluation.environment_reward import rewards_of_lists, sampled
-from learec.evaluation.floors import floors
+from learec.evaluation.floors import first, floors
 from learec.evaluation.listeners import Listeners
 from learec.evaluation.metrics import HISTORY, ranking
 from learec.evaluation.policy_values import Knowledge, PolicyValues
@@ -47,7 +47,7 @@ def known(listeners=None, environment=None) -> Knowledge:
 
 
 def valued(log, config, knowledge, names=COUNTING, counting=COUNTING, **more):
-    made, targets = floors(CONFIG, log.training, log.catalog.n_items, None), log.targets(Part.TEST)
+    made, targets = floors(CONFIG, log.training, log.catalog.n_items, None, choose=first), log.targets(Part.TEST)
     found = {name: floor.scorer for name, floor in made.items()}
     values = PolicyValues(log, config, 0, {name: found[name] for name in counting}, knowledge)
     for name in (*names, *more):

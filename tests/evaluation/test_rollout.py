@@ -12,7 +12,7 @@ from learec.data.simulate import simulate
 from learec.data.sources import Frames
 from learec.data.truth import Tracks, Truth, ids, save_truth
 from learec.errors import DataError
-from learec.evaluation.floors import floors
+from learec.evaluation.floors import first, floors
 from learec.evaluation.listeners import Listeners, load_listeners
 from learec.evaluation.metrics import HISTORY, ranking
 from learec.evaluation.rollout import EXPOSURE, Moment, Rollout, all_knowing, at_random, served_by
@@ -44,7 +44,7 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def knn(world):
     log, _ = world
-    return floors(EvaluationConfig(), log.training, log.catalog.n_items, None)["item_knn"].scorer
+    return floors(EvaluationConfig(), log.training, log.catalog.n_items, None, choose=first)["item_knn"].scorer
 
 
 def rollout_of(world, n_users=100, n_steps=6, seed=0) -> Rollout:

@@ -183,7 +183,7 @@ def load_agent(folder: Path, device: str) -> tuple[Agent, Manifest]:
     config = AgentConfig(**{key: value for key, value in settings.items() if key in AgentConfig.model_fields})
     weights = load_file(folder / WEIGHTS)
     sizes = manifest.notes["n_items"], manifest.notes["state_size"]
-    evidence = Evidence.stored(weights)
+    evidence = Evidence.stored(config, weights)
     agent = Agent(config, *sizes, weights["cold_items"], evidence=evidence)
     tables = set() if evidence is None else evidence.tables().keys()
     agent.load_state_dict({name: tensor for name, tensor in weights.items() if name not in tables})

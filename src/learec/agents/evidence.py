@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from learec.annotations.table import Annotations
 from learec.config import AgentConfig, derived_seed
 from learec.data.log import Ints, Log
-from learec.data.neighbours import DECAY, SHRINKAGE, UNSEEN, ContentKNN, ItemKNN, Rule
+from learec.data.neighbours import UNSEEN, ContentKNN, ItemKNN, Rule
 from learec.data.other_sessions import FOLDS, Matrix, OtherSessions, as_array
 
 AT_START = (4.0, 1.0)  # weights of texts and counts: those of the untrained rule
@@ -40,17 +40,17 @@ class Evidence(nn.Module):
         n_items = log.catalog.n_items
         vectors = annotations.item_vectors if annotations is not None and "content" in config.lea else np.zeros((n_items + 1, 0))
         counted = log.training if config.item_knn else log.training.select(np.zeros(log.training.n_steps, dtype=bool))
-        content = ContentKNN(np.array(vectors, dtype=np.float32), DECAY)
-        return cls(content, ItemKNN.fit(counted, n_items, DECAY, SHRINKAGE))
+        content = ContentKNN(np.array(vectors, dtype=np.float32), config.knn_decay)
+        return cls(content, ItemKNN.fit(counted, n_items, config.knn_decay, config.knn_shrinkage))
 
     @classmethod
-    def stored(cls, weights: Mapping[str, Tensor]) -> "Evidence | None":
-        """Of an agent's saved weights, among which `tables` are."""
+    def stored(cls, config: AgentConfig, weights: Mapping[str, Tensor]) -> "Evidence | None":
+        """Of a saved agent's config and weights, among which `tables` are."""
         if f"evidence.{PARTS[0]}" not in weights:
             return None
         vectors, starts, neighbours, cosines = (weights[f"evidence.{name}"].numpy() for name in PARTS)
         similarity = sparse.csr_array((cosines, neighbours, starts), shape=(len(vectors),) * 2)
-        return cls(ContentKNN(vectors, DECAY), ItemKNN(similarity, DECAY))
+        return cls(ContentKNN(vectors, config.knn_decay), ItemKNN(similarity, config.knn_decay))
 
     def tables(self) -> dict[str, Tensor]:
         """What is not trained, under the names by which an agent's file has it."""
@@ -82,7 +82,7 @@ class _Shared:
 
 def settings_of(config: AgentConfig) -> dict[str, dict[str, float]]:
     """What an agent's request says of evidence beside its config; nothing for an agent that reads none."""
-    asked = {"decay": DECAY, "shrinkage": SHRINKAGE, "unseen": UNSEEN, "folds": FOLDS}
+    asked = {"decay": config.knn_decay, "shrinkage": config.knn_shrinkage, "unseen": UNSEEN, "folds": FOLDS}
     return {"evidence": asked} if config.reads_evidence else {}
 
 
@@ -123,7 +123,8 @@ class Teller:
         counted = np.full(log.training.n_steps, config.item_knn)
         others = OtherSessions.of(
             log.training, counted, log.catalog.n_items,
-            decay=DECAY, shrinkage=SHRINKAGE, history=config.max_length, seed=derived_seed("evidence", seed),
+            decay=config.knn_decay, shrinkage=config.knn_shrinkage, history=config.max_length,
+            seed=derived_seed("evidence", seed),
         )  # fmt: skip
         return cls(evidence.rule().content, evidence.vectors, evidence.vectors.T.contiguous(), others)
 

@@ -35,7 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 class AgentConfig(Record):
     """One recommender: train. `[agent]` in a recipe holds what all of its agents share."""
 
-    came_later: ClassVar[frozenset[str]] = frozenset({"item_knn", "evidence_learning_rate"})
+    came_later: ClassVar[frozenset[str]] = frozenset({"item_knn", "evidence_learning_rate", "knn_decay", "knn_shrinkage"})
 
     preset: Literal["strong", "published"] = Field("strong", description="values of the settings that are not named")
     encoder: Encoder = "sasrec"
@@ -50,6 +50,8 @@ class AgentConfig(Record):
     item_knn: bool = Field(
         False, description="the logarithm of item-kNN's score is added to the logits; in training by counts of other sessions"
     )
+    knn_decay: Share = Field(0.8, description="item_knn, content: weight of the history's items falls by this per step of age")
+    knn_shrinkage: Annotated[float, Field(ge=0)] = Field(20.0, description="under item_knn's cosine: few counts, little trust")
     placebo: Placebo | None = Field(
         None, description="a control of the same size in place of the columns (annotations/controls.py); true is shuffled"
     )

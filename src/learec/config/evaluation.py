@@ -14,6 +14,8 @@ FLOORS = frozenset(
 
 def _as_several(value: Any) -> Any:
     """A recipe may write a single value as it is."""
+    if isinstance(value, list | tuple) and not value:
+        raise ValueError("has no value")
     return value if isinstance(value, list | tuple) else (value,)
 
 
@@ -23,7 +25,7 @@ def _all_different(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-SEVERAL = (BeforeValidator(_as_several), AfterValidator(_all_different), Field(min_length=1))
+SEVERAL = (BeforeValidator(_as_several), AfterValidator(_all_different))
 Shares = Annotated[tuple[Share, ...], *SEVERAL]
 Counts = Annotated[tuple[Count, ...], *SEVERAL]
 Positives = Annotated[tuple[Positive, ...], *SEVERAL]
@@ -47,16 +49,19 @@ class EvaluationConfig(Record):
     )
     text_weight: Positives = Field((4.0, 0.5, 1.0, 2.0, 8.0), description="the rules: of the text's cosine beside log item-kNN")
     sknn_neighbours: Counts = Field(
-        (100, 50, 200, 500), description="v_sknn: sessions most like the history whose items are counted"
+        (100, 50, 200, 500, 1000), description="v_sknn: sessions most like the history whose items are counted"
     )
     sknn_sample: Counts = Field((1000,), description="v_sknn: they are among so many newest sessions that share an item with it")
     ease_regularisation: Positives = Field(
         (50.0, 200.0, 1000.0), description="ease: under the squares of its weights; few counts, little trust"
     )
     ease_decay: Shares = Field(
-        (1.0, 0.9, 0.8, 0.7), description="ease: weight of the history's items falls by this per step of age; 1 is off"
+        (1.0, 0.9, 0.8, 0.7, 0.6), description="ease: weight of the history's items falls by this per step of age; 1 is off"
     )
-    ease_items: Count = Field(20_000, description="ease is left out with more items: its matrix takes 4 * items^2 bytes")
+    ease_items: Count = Field(
+        20_000,
+        description="ease is left out with more items: its matrix takes 4 * items^2 bytes, two while one is chosen",
+    )
     recency_half_life: Shares = Field(
         (0.05, 0.3, 0.1, 0.03, 0.01),
         description="recent_popularity: share of the training log's span after which an event counts half; order only: of places",

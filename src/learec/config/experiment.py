@@ -14,7 +14,7 @@ from learec.config.annotations import AnnotationsConfig
 from learec.config.data import DataConfig, SimulateConfig
 from learec.config.environment import EnvironmentConfig
 from learec.config.evaluation import EvaluationConfig
-from learec.config.records import Name, Record, first_message, suggest
+from learec.config.records import Name, Record, first_message, suggest, written_place
 from learec.config.toml_file import read_toml
 from learec.errors import ConfigError
 
@@ -151,12 +151,12 @@ def load_experiment(path: Path) -> Experiment:
     try:
         return Experiment.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_sentence(error)}") from None
+        raise ConfigError(f"{path}: {_first_sentence(error, raw)}") from None
 
 
-def _first_sentence(error: ValidationError) -> str:
+def _first_sentence(error: ValidationError, raw: dict[str, Any]) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    where = ".".join(written_place(first["loc"], raw))
     if first["type"] == "extra_forbidden":
         return f"unknown key {where}; {suggest(str(first['loc'][-1]), _known_keys(first['loc'][:-1]))}"
     if first["type"] == "missing":

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from learec.config.recipe import Recipe
-from learec.config.records import first_message, suggest
+from learec.config.records import first_message, suggest, written_place
 from learec.config.toml_file import read_toml
 from learec.config.tune import SEARCHABLE, TuneConfig
 from learec.errors import ConfigError
@@ -28,13 +28,13 @@ def load_recipe(path: Path) -> Recipe:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         own = {(name, key) for name, table in (agents or {}).items() if isinstance(table, dict) for key in table}
-        raise ConfigError(f"{path}: {_first_sentence(error, own)}") from None
+        raise ConfigError(f"{path}: {_first_sentence(error, raw, own)}") from None
 
 
-def _first_sentence(error: ValidationError, own: Set[tuple[str, str]]) -> str:
+def _first_sentence(error: ValidationError, raw: dict[str, Any], own: Set[tuple[str, str]]) -> str:
     """The first thing wrong with a recipe whose agents set, apart from [agent], the (agent, key) pairs `own`."""
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part != "[key]"]
+    place = written_place(first["loc"], raw)
     if place[0:1] == ["agents"] and len(place) > 2 and (place[1], place[2]) not in own:
         place[0:2] = ["agent"]
     if place[0:1] == ["tune"] and place[2:3] == ["search"]:

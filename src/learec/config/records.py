@@ -1,6 +1,7 @@
 """What all records of a recipe are made of: the frozen base, kinds of values, and words for what is wrong with one."""
 
 import difflib
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -35,6 +36,20 @@ class Record(BaseModel):
         fields = type(self).model_fields
         same = {key for key in self.came_later & settings.keys() if getattr(self, key) == fields[key].default}
         return {key: value for key, value in settings.items() if key not in same}
+
+
+def written_place(location: Sequence[int | str], file: Any) -> list[str]:
+    """Where in a TOML file a pydantic location is, which counts places in lists that the file need not have."""
+    place, at = [], file
+    for part in location:
+        if isinstance(part, int) and not isinstance(at, list):
+            break  # one value, which stands for a list of it
+        try:
+            at = at[part]
+        except (KeyError, IndexError, TypeError):
+            at = None
+        place.append(str(part))
+    return [part for part in place if part != "[key]"]
 
 
 def first_message(error: ValidationError) -> str:

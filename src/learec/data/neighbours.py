@@ -12,8 +12,7 @@ from scipy import sparse
 from learec.data.log import Floats, Ints, Sessions
 
 UNSEEN = 1e-2  # stands for an item-kNN score of zero under a logarithm
-DECAY = 0.8  # of evidence from one item of the history to the next older one
-SHRINKAGE = 20.0  # of item-kNN's cosines: few counts, little trust. 20 to 80 are level on validation (docs/results.md)
+SHRINKAGE = 20.0  # of item-kNN's cosines: few counts, little trust. 20 to 80 are level on amazon_scientific (docs/results.md)
 
 
 def recency_weights(lengths: Ints, width: int, decay: float) -> Floats:
@@ -27,6 +26,14 @@ def history_matrix(histories: Ints, lengths: Ints, decay: float, width: int) -> 
     weights = recency_weights(lengths, histories.shape[1], decay)
     rows = np.repeat(np.arange(len(histories)), histories.shape[1])
     return sparse.csr_array((weights.ravel(), (rows, histories.ravel())), shape=(len(histories), width))
+
+
+def counted_together(training: Sessions, n_items: int) -> sparse.csr_array:
+    """In how many sessions two items are, (N + 1, N + 1); on the diagonal, in how many an item is."""
+    ones = np.ones(training.n_steps, dtype=np.float32)
+    seen = sparse.csr_array((ones, (training.session_of, training.items)), shape=(training.n_sessions, n_items + 1))
+    seen.data[:] = 1  # a repeated item counts once; csr_array has summed its duplicates
+    return (seen.T @ seen).tocsr()
 
 
 @dataclass(frozen=True)
@@ -44,17 +51,17 @@ class ItemKNN:
     @classmethod
     def fit(cls, training: Sessions, n_items: int, decay: float, shrinkage: float) -> "ItemKNN":
         """Count co-occurrences in training sessions."""
-        ones = np.ones(training.n_steps, dtype=np.float32)
-        shape = (training.n_sessions, n_items + 1)
-        seen = sparse.csr_array((ones, (training.session_of, training.items)), shape=shape)
-        seen.data[:] = 1  # a repeated item counts once; csr_array has summed its duplicates
-        together = (seen.T @ seen).tocsr()
+        return cls.of_counts(counted_together(training, n_items), decay, shrinkage)
+
+    @classmethod
+    def of_counts(cls, together: sparse.csr_array, decay: float, shrinkage: float) -> "ItemKNN":
+        """From what counted_together found."""
         root = np.sqrt(together.diagonal())
-        together.setdiag(0)
-        together.eliminate_zeros()
         pairs = together.tocoo()
-        cosine = pairs.data / (root[pairs.row] * root[pairs.col] + shrinkage)
-        return cls(sparse.csr_array((cosine.astype(np.float32), (pairs.row, pairs.col)), shape=together.shape), decay)
+        apart = pairs.row != pairs.col
+        rows, columns = pairs.row[apart], pairs.col[apart]
+        cosine = pairs.data[apart] / (root[rows] * root[columns] + shrinkage)
+        return cls(sparse.csr_array((cosine.astype(np.float32), (rows, columns)), shape=together.shape), decay)
 
     def scores(self, histories: Ints, lengths: Ints) -> Floats:
         """Evidence for every item, (B, N + 1)."""

@@ -1,7 +1,7 @@
 """evaluate: ranks of every validation and test step under every scorer, tables with intervals and tests, and examples."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,27 +80,33 @@ def evaluate(
     request: Request,
     log: Log,
     annotations: Annotations | None,
-    contestants: list[Contestant],
+    contestants_of: Callable[[], Sequence[Contestant]],
     folder: Path,
     *,
     reporter: Reporter,
     known: Knowledge = NOTHING_ELSE,
 ) -> dict[str, Any]:
-    """Make a results/ folder (ranks.parquet and four JSON files) for a results_request. Returns the tables."""
+    """Make a results/ folder (ranks.parquet and four JSON files) for a results_request. Returns the tables.
+
+    contestants_of is called once, when the clock runs.
+    """
     config, seed = config_of(request), request.config["seed"]
     absent = left_out(config, log.catalog.n_items, annotations is not None, has_texts(log))
     for name in (name for pair in config.compare for name in pair if name in absent):
         raise ConfigError(f"evaluation.compare names {name!r}, which is left out: {absent[name]}; drop the pair or change that")
     with building(folder, request, {}) as partial:
+        contestants = contestants_of()  # its settings and weights are chosen there, which takes time and memory
         values = PolicyValues(log, config, seed, {c.name: c.scorer for c in contestants if c.seed is None}, known)
         measured = _measure(log, annotations, contestants, config, values, reporter=reporter)
         _rank_table(log, measured).write_parquet(partial / "ranks.parquet")
         tables = {**_tables(config, seed, log, measured, absent), "values": values.tables()}
         (partial / "tables.json").write_text(json.dumps(tables, indent=1), encoding="utf-8")
-        floors = {c.name: c.floor.as_json() for c in contestants if c.floor is not None}
-        (partial / FLOORS_FILE).write_text(json.dumps(floors, indent=1), encoding="utf-8")
+        floors = {c.name: c.floor for c in contestants if c.floor is not None}
+        told = {name: floor.as_json() for name, floor in floors.items()}
+        (partial / FLOORS_FILE).write_text(json.dumps(told, indent=1), encoding="utf-8")
         agents = [c for c in contestants if c.seed is not None]
-        weights = {c.column: c.scorer.weights for c in agents if isinstance(c.scorer, Hybrid)}
+        counted = floors["item_knn"].settings if "item_knn" in floors else {}
+        weights = {c.column: {**c.scorer.weights, **counted} for c in agents if isinstance(c.scorer, Hybrid)}
         (partial / HYBRIDS_FILE).write_text(json.dumps(weights, indent=1), encoding="utf-8")
         first = {c.name: c.scorer for c in agents if c.seed == min(o.seed or 0 for o in agents if o.name == c.name)}
         shown = examples(log, annotations, first, config.mask_seen, seed)

@@ -1,7 +1,7 @@
 """Floors: rankings by counts or in closed form. They stand in every table, because much that is trained does not beat them.
 
-A floor that was tuned less than an agent loses to it for nothing, so a setting of [evaluation] may have several values:
-of all their combinations validation chooses, for every floor by itself.
+Were floors tuned less than agents, a table would show who was tuned. So a setting of [evaluation] may have several values, of
+which validation chooses, for every floor by itself.
 """
 
 import itertools
@@ -13,7 +13,7 @@ import numpy as np
 
 from learec.config import EvaluationConfig, derived_seed
 from learec.data.log import Floats, Ints, Log, Part, Sessions
-from learec.data.neighbours import ContentKNN, ItemKNN, Rule
+from learec.data.neighbours import ContentKNN, ItemKNN, Rule, counted_together
 from learec.data.tfidf import tfidf_vectors
 from learec.evaluation.baselines import LastItem, Popularity
 from learec.evaluation.literature import EASE, VSKNN
@@ -29,10 +29,11 @@ DESCRIPTIONS = {
     "v_sknn": "items of the sessions nearest to the history, the newest item in common counts more",
     "ease": "linear regression of every item on all others, solved in closed form",
     "content_knn": "whitened item tokens nearest to the history's, nothing trained",
-    "rule": "content_knn and the logarithm of item_knn added up, nothing trained",
+    "rule": "texts as in content_knn and the logarithm of item_knn added up, nothing trained",
     "tfidf_rule": "the same with TF-IDF of the texts: no language model had a part in it",
 }
-MOST_TARGETS = 10_000  # of the validation part, on which settings are chosen
+MOST_TARGETS, FEWEST_TARGETS = 10_000, 2_000  # of the validation part, on which settings are chosen
+MOST_SCORES = 200_000_000  # fewer targets where a catalog is so large that more scores would be made
 
 Settings = Mapping[str, float]
 S = TypeVar("S", bound=Scorer, covariant=True)
@@ -60,7 +61,7 @@ class Floor(Generic[S]):
         return {"settings": dict(self.settings), "tried": self.tried, "validation": self.validation}
 
 
-Candidates = Iterable[tuple[Settings, S]]  # made one after the other: a single EASE may fill the memory
+Candidates = Iterable[tuple[Settings, S]]  # made one after the other: two EASEs at once may fill the memory
 
 
 class Choose(Protocol):
@@ -90,27 +91,37 @@ class OnValidation:
         return cls(log, choosing_targets(log, seed), mask_seen, advance)
 
     def __call__(self, candidates: Candidates[S]) -> Floor[S]:
-        """The best of them."""
-        best: Floor[S] | None = None
-        tried = 0
-        for settings, scorer in candidates:
-            rank = ranks(scorer, self.log.sessions, self.targets, mask_seen=self.mask_seen, max_length=HISTORY)
-            value = float(ndcg(rank, 10).mean()) if len(rank) else 0.0
-            tried += 1
+        """The best of them. The first, and nothing is ranked, where there is no other or no target."""
+        several = iter(candidates)
+        best = first(several)
+        if not len(self.targets):
             self.advance()
-            if best is None or value > (best.validation or 0.0):
-                best = Floor(scorer, settings, validation=value)
-        if best is None:
-            raise ValueError("no candidates to choose from")
-        return replace(best, tried=tried) if tried > 1 else replace(best, validation=None)
+            return best
+        value, tried = None, 1
+        for settings, scorer in several:
+            value = self._value(best.scorer) if value is None else value
+            other = self._value(scorer)
+            tried += 1
+            if other > value:
+                best, value = Floor(scorer, settings), other
+            del scorer  # while the next one is made, this one and the best would be two
+        if value is None:
+            self.advance()
+        return replace(best, tried=tried, validation=value)
+
+    def _value(self, scorer: Scorer) -> float:
+        rank = ranks(scorer, self.log.sessions, self.targets, mask_seen=self.mask_seen, max_length=HISTORY)
+        self.advance()
+        return float(ndcg(rank, 10).mean())
 
 
 def choosing_targets(log: Log, seed: int) -> Ints:
     """The validation targets on which weights and settings are chosen, ascending."""
     targets = log.targets(Part.VALIDATION)
-    if len(targets) <= MOST_TARGETS:
+    most = int(np.clip(MOST_SCORES // log.catalog.n_items, FEWEST_TARGETS, MOST_TARGETS))
+    if len(targets) <= most:
         return targets
-    return np.sort(np.random.default_rng(derived_seed("hybrid", seed)).choice(targets, MOST_TARGETS, replace=False))
+    return np.sort(np.random.default_rng(derived_seed("hybrid", seed)).choice(targets, most, replace=False))
 
 
 def tfidf_of(log: Log) -> Floats | None:
@@ -132,17 +143,16 @@ def floors(
     recency: Recency | None = None,
     tfidf: Floats | None = None,
     *,
-    choose: Choose = first,
+    choose: Choose,
 ) -> dict[str, Floor[Scorer]]:
     """All floors by name but those left out. Without recency, a step's age is told from its place in the session.
 
     item_vectors are of the language model, tfidf of words alone, (N + 1, W) each. The rules are given the item-kNN that was
-    chosen; a rule of few counts and a rule of many then differ in nothing but the weight of texts.
+    chosen, and choose how they read texts.
     """
     recency = recency or Recency.of_order(training)
     absent = left_out(config, n_items, item_vectors is not None, tfidf is not None)
     counted = choose(_item_knn(config, training, n_items))
-    knn, decay = counted.scorer, counted.scorer.decay
     found: dict[str, Floor[Scorer]] = {
         "popularity": Floor(Popularity.fit(training, n_items), {}),
         "recent_popularity": choose(_recent_popularity(config, training, n_items, recency)),
@@ -154,23 +164,21 @@ def floors(
         found["ease"] = choose(_ease(config, training, n_items))
     if item_vectors is not None:
         found["content_knn"] = choose(({"knn_decay": one}, ContentKNN(item_vectors, one)) for one in config.knn_decay)
-        found["rule"] = choose(_rule(config, ContentKNN(item_vectors, decay), knn))
+        found["rule"] = choose(_rule(config, item_vectors, counted))
     if tfidf is not None:
-        found["tfidf_rule"] = choose(_rule(config, ContentKNN(tfidf, decay), knn))
+        found["tfidf_rule"] = choose(_rule(config, tfidf, counted))
     return found
 
 
 def n_tried(config: EvaluationConfig, n_items: int, *, has_vectors: bool, has_texts: bool) -> int:
     """How many candidates `floors` makes in all."""
-    decays, texts = len(config.knn_decay), len(config.text_weight)
-    ease = (
-        0
-        if "ease" in left_out(config, n_items, has_vectors, has_texts)
-        else len(config.ease_regularisation) * len(config.ease_decay)
-    )
-    knn = decays * len(config.knn_shrinkage)
-    sknn = len(config.sknn_neighbours) * len(config.sknn_sample)
-    return len(config.recency_half_life) + knn + sknn + ease + has_vectors * (decays + texts) + has_texts * texts
+    decays = len(config.knn_decay)
+    rule = decays * len(config.text_weight)
+    tried = len(config.recency_half_life) + decays * len(config.knn_shrinkage)
+    tried += len(config.sknn_neighbours) * len(config.sknn_sample)
+    if "ease" not in left_out(config, n_items, has_vectors, has_texts):
+        tried += len(config.ease_regularisation) * len(config.ease_decay)
+    return tried + has_vectors * (decays + rule) + has_texts * rule
 
 
 def _recent_popularity(
@@ -181,18 +189,18 @@ def _recent_popularity(
 
 
 def _item_knn(config: EvaluationConfig, training: Sessions, n_items: int) -> Iterator[tuple[Settings, ItemKNN]]:
+    together = counted_together(training, n_items)
     for shrinkage in config.knn_shrinkage:
-        fitted = ItemKNN.fit(training, n_items, config.knn_decay[0], shrinkage)
+        fitted = ItemKNN.of_counts(together, config.knn_decay[0], shrinkage)
         for decay in config.knn_decay:
             yield {"knn_decay": decay, "knn_shrinkage": shrinkage}, replace(fitted, decay=decay)
 
 
 def _v_sknn(config: EvaluationConfig, training: Sessions, n_items: int, recency: Recency) -> Iterator[tuple[Settings, VSKNN]]:
-    for neighbours, sample in itertools.product(config.sknn_neighbours, config.sknn_sample):
-        yield (
-            {"sknn_neighbours": neighbours, "sknn_sample": sample},
-            VSKNN.fit(training, n_items, neighbours, sample, recency.ended),
-        )
+    for sample in config.sknn_sample:
+        fitted = VSKNN.fit(training, n_items, config.sknn_neighbours[0], sample, recency.ended)
+        for neighbours in config.sknn_neighbours:
+            yield {"sknn_neighbours": neighbours, "sknn_sample": sample}, replace(fitted, neighbours=neighbours)
 
 
 def _ease(config: EvaluationConfig, training: Sessions, n_items: int) -> Iterator[tuple[Settings, EASE]]:
@@ -200,11 +208,13 @@ def _ease(config: EvaluationConfig, training: Sessions, n_items: int) -> Iterato
         fitted = EASE.fit(training, n_items, regularisation, config.ease_decay[0])
         for decay in config.ease_decay:
             yield {"ease_regularisation": regularisation, "ease_decay": decay}, replace(fitted, decay=decay)
+        del fitted
 
 
-def _rule(config: EvaluationConfig, content: ContentKNN, knn: ItemKNN) -> Iterator[tuple[Settings, Rule]]:
-    for weight in config.text_weight:
-        yield {"text_weight": weight}, Rule(content, knn, weight)
+def _rule(config: EvaluationConfig, vectors: Floats, counted: Floor[ItemKNN]) -> Iterator[tuple[Settings, Rule]]:
+    for decay, weight in itertools.product(config.knn_decay, config.text_weight):
+        settings = {**counted.settings, "text_decay": decay, "text_weight": weight}
+        yield settings, Rule(ContentKNN(vectors, decay), counted.scorer, weight)
 
 
 def left_out(config: EvaluationConfig, n_items: int, has_vectors: bool, has_texts: bool) -> dict[str, str]:

@@ -28,7 +28,7 @@ class Hybrid:
 
     @property
     def weights(self) -> dict[str, float]:
-        """All that is needed beside the agent, its log and its item vectors to make it again."""
+        """What validation chose; with the settings of its item-kNN, whose decay texts have too, it can be made again."""
         rule = self.rule
         return {"text_weight": rule.text_weight, "knn_weight": rule.knn_weight, "validation": self.validation}
 

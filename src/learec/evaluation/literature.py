@@ -118,8 +118,8 @@ class EASE:
         inverse = inverted(gram) if regularisation > largest * np.finfo(gram.dtype).eps else None
         if inverse is None:
             raise ConfigError(
-                f"evaluation.ease_regularisation = {regularisation:g}: so little that the counts of {n_items:,} items cannot be "
-                "inverted in single precision; raise it in the recipe"
+                f"evaluation.ease_regularisation has {regularisation:g}: so little that the counts of {n_items:,} items cannot "
+                "be inverted in single precision; raise that value in the recipe"
             )
         inverse /= -inverse.diagonal()
         np.fill_diagonal(inverse, 0)
