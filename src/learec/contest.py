@@ -51,7 +51,7 @@ def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
     from learec.agents.agent import load_agent
     from learec.evaluation.evaluate import Contestant
     from learec.evaluation.floors import DESCRIPTIONS, tfidf_of
-    from learec.evaluation.hybrid import rule_of
+    from learec.evaluation.hybrid import floor_beside, rule_of
 
     vectors, tfidf = annotations.item_vectors if annotations else None, tfidf_of(log)
     found = _floors(run, log, vectors, tfidf)
@@ -64,7 +64,7 @@ def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
         told = ", ".join([*parts, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
         agent, _ = load_agent(run.agent_folder(entry), run.options.device)
         contestants.append(Contestant(entry.name, entry.seed, told + _told_placebo(config), agent, config.placebo is not None))
-    rule = rule_of(found["item_knn"].scorer, vectors, tfidf)
+    rule = rule_of(floor_beside(found))
     return [*contestants, *_hybrids(run, log, rule, contestants)]
 
 

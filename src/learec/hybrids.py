@@ -1,16 +1,16 @@
 """From the results of a run to what an exported hybrid needs: the weights that evaluate chose, item vectors, item-kNN."""
 
 import json
-from dataclasses import replace
+
+import numpy as np
 
 from learec.annotations.table import load_annotations
 from learec.artifacts import check_files, read_manifest
 from learec.data.log import load_log
-from learec.data.neighbours import ItemKNN
+from learec.data.neighbours import ContentKNN, ItemKNN, Rule
 from learec.errors import ArtifactError, ConfigError
 from learec.evaluation.evaluate import HYBRIDS_FILE, config_of
 from learec.evaluation.floors import tfidf_of
-from learec.evaluation.hybrid import rule_of
 from learec.evaluation.metrics import HISTORY
 from learec.serving.choose import Chosen
 from learec.serving.hybrid import WITHIN, Beside
@@ -48,7 +48,10 @@ def beside_for(chosen: Chosen) -> Beside:
     for name, digest in present.items():
         if parents.get(name) != digest:
             raise ArtifactError(f"{run_folder / 'results'}: stale: made from another {name}; refresh it with `{MAKE_WITH}`")
-    vectors, tfidf = (annotations.item_vectors, None) if annotations is not None else (None, tfidf_of(log))
+    vectors = tfidf_of(log) if annotations is None else annotations.item_vectors
+    if vectors is None:
+        vectors = np.zeros((log.catalog.n_items + 1, 0), dtype=np.float32)
     knn = ItemKNN.fit(log.training, log.catalog.n_items, found["knn_decay"], found["knn_shrinkage"])
-    rule = replace(rule_of(knn, vectors, tfidf), text_weight=found["text_weight"], knn_weight=found["knn_weight"])
+    content = ContentKNN(vectors, found.get("text_decay", found["knn_decay"]))  # without texts nothing fades
+    rule = Rule(content, knn, text_weight=found["text_weight"], knn_weight=found["knn_weight"])
     return Beside(rule, HISTORY, manifest.digest)

@@ -237,6 +237,7 @@ def test_a_hybrid_is_exported_as_it_was_measured(whole, tmp_path):
     chosen = json.loads((run / "results/floors.json").read_text())
     counted = chosen["item_knn"]["settings"]
     assert (chosen["item_knn"]["tried"], counted) == (16, {name: weights[name] for name in ("knn_decay", "knn_shrinkage")})
+    assert (settings["decay"], settings["text_decay"]) == (weights["knn_decay"], weights["text_decay"])
     rows = {row["name"]: row["description"] for row in json.loads((run / "results/tables.json").read_text())["rows"]}
     assert rows["item_knn"].endswith(
         f" (knn_decay {counted['knn_decay']:g}, knn_shrinkage {counted['knn_shrinkage']:g}, the best of 16 on validation)"

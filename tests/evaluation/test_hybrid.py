@@ -9,7 +9,8 @@ from scipy import sparse
 from learec.data.log import Part
 from learec.data.neighbours import UNSEEN, ContentKNN, ItemKNN, Rule
 from learec.evaluation.evaluate import Contestant
-from learec.evaluation.hybrid import KNN_WEIGHTS, TEXT_WEIGHTS, Hybrid, hybrid_of
+from learec.evaluation.floors import Floor
+from learec.evaluation.hybrid import KNN_WEIGHTS, TEXT_WEIGHTS, Hybrid, floor_beside, hybrid_of, rule_of
 from learec.evaluation.metrics import ndcg, ranks
 
 
@@ -112,3 +113,14 @@ def test_a_hybrid_is_a_row_of_its_own_kind(small_log):
     agent = Noise(small_log.catalog.n_items)
     kinds = [Contestant("a", seed, "", scorer).kind for seed, scorer in ((None, rule), (0, agent), (0, Hybrid(agent, rule)))]
     assert kinds == ["floor", "agent", "hybrid"]
+
+
+def test_beside_an_agent_stands_the_rule_that_was_chosen_else_that_of_words_else_counts_alone(small_log):
+    rule = a_rule(small_log)
+    counts = Floor(rule.knn, {})
+    floors = {"popularity": Floor(None, {}), "item_knn": counts, "tfidf_rule": Floor(rule, {}), "rule": Floor(rule, {})}
+    for name in ("rule", "tfidf_rule", "item_knn"):
+        assert floor_beside(floors) is floors.pop(name)
+    assert rule_of(Floor(rule, {})) is rule
+    alone = rule_of(counts)
+    assert (alone.knn, alone.content.vectors.shape) == (rule.knn, (small_log.catalog.n_items + 1, 0))

@@ -29,7 +29,7 @@ QUIET = Reporter(Console(quiet=True))
 def a_rule(log, width=8):
     vectors = unit_rows(np.random.default_rng(0).normal(size=(log.catalog.n_items + 1, width)))
     vectors[0] = 0
-    return Rule(ContentKNN(vectors, 0.7), ItemKNN.fit(log.training, log.catalog.n_items, 0.7, 1.0), 3.0, 0.5)
+    return Rule(ContentKNN(vectors, 0.4), ItemKNN.fit(log.training, log.catalog.n_items, 0.7, 1.0), 3.0, 0.5)
 
 
 def evidence(run_folder, **more):

@@ -4,14 +4,15 @@ A small agent has a row of numbers for an item and forgets what counts and texts
 serves, and cost no training. The agent alone is one of the choices, so on the validation part a hybrid is never behind it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
 from learec.data.log import Floats, Ints, Log
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule
-from learec.evaluation.floors import choosing_targets
+from learec.evaluation.floors import Floor, choosing_targets
 from learec.evaluation.metrics import HISTORY, Scorer, ndcg, ranks_of_each
 
 TEXT_WEIGHTS = (0.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of the cosine, against logits
@@ -28,7 +29,7 @@ class Hybrid:
 
     @property
     def weights(self) -> dict[str, float]:
-        """What validation chose; with the settings of its item-kNN, whose decay texts have too, it can be made again."""
+        """What validation chose; with the settings of its rule it can be made again."""
         rule = self.rule
         return {"text_weight": rule.text_weight, "knn_weight": rule.knn_weight, "validation": self.validation}
 
@@ -37,11 +38,17 @@ class Hybrid:
         return self.agent.scores(histories, lengths) + self.rule.scores(histories, lengths)
 
 
-def rule_of(knn: ItemKNN, item_vectors: Floats | None, tfidf: Floats | None) -> Rule:
-    """Texts as the language model's item vectors, else as TF-IDF, else none; and item-kNN, whose decay is that of texts too."""
-    nothing = np.zeros((knn.similarity.shape[0], 0), dtype=np.float32)
-    vectors = next(some for some in (item_vectors, tfidf, nothing) if some is not None)
-    return Rule(ContentKNN(vectors, knn.decay), knn, text_weight=1.0)
+def floor_beside(floors: Mapping[str, Floor[Scorer]]) -> Floor[Scorer]:
+    """The floor whose evidence stands beside an agent: the rule, else that of TF-IDF, else item-kNN alone."""
+    return next(floors[name] for name in ("rule", "tfidf_rule", "item_knn") if name in floors)
+
+
+def rule_of(floor: Floor[Scorer]) -> Rule:
+    """A floor_beside as a rule; item-kNN is one without texts."""
+    if isinstance(floor.scorer, Rule):
+        return floor.scorer
+    knn = cast("ItemKNN", floor.scorer)
+    return Rule(ContentKNN(np.zeros((knn.similarity.shape[0], 0), dtype=np.float32), knn.decay), knn, text_weight=0.0)
 
 
 def hybrid_of(agent: Scorer, rule: Rule, log: Log, *, mask_seen: bool, seed: int) -> Hybrid:

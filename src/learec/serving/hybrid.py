@@ -29,7 +29,8 @@ class Beside:
     def settings(self) -> dict[str, float]:
         """What an export's files do not tell."""
         rule = self.rule
-        return {"text_weight": rule.text_weight, "knn_weight": rule.knn_weight, "decay": rule.knn.decay, "history": self.history}
+        weights = {"text_weight": rule.text_weight, "knn_weight": rule.knn_weight}
+        return {**weights, "decay": rule.knn.decay, "text_decay": rule.content.decay, "history": self.history}
 
 
 class HybridRanker:
@@ -81,6 +82,6 @@ def load_rule(folder: Path, settings: dict[str, Any]) -> Rule:
         raise ArtifactError(
             f"{folder}: its neighbours are no table of {n - 1} items ({error}); run `learec export` again"
         ) from None
-    decay = float(settings["decay"])
-    knn = ItemKNN(similarity, decay)
-    return Rule(ContentKNN(vectors, decay), knn, float(settings["text_weight"]), float(settings["knn_weight"]))
+    content = ContentKNN(vectors, float(settings.get("text_decay", settings["decay"])))
+    knn = ItemKNN(similarity, float(settings["decay"]))
+    return Rule(content, knn, float(settings["text_weight"]), float(settings["knn_weight"]))
