@@ -64,7 +64,7 @@ class Tables:
         main = {row.name: [METRICS[self.metric.split("@")[0]](rank, self.cutoff) for rank in row.ranks] for row in rows}
         metrics, beyond = self._metrics(rows), self._beyond(rows)
         by_event, slices = (self.by_slice(main, masks) for masks in (self.targets.kinds(), self.targets.slices))
-        named = {row.name: row for row in rows}
+        covers = {row.name: row.covers_seeds for row in rows}
         return {
             "main_metric": self.metric,
             "rows": [
@@ -78,8 +78,8 @@ class Tables:
                 }
                 for row in rows
             ],
-            "comparisons": self.comparisons(self.config.compare, named, main),
-            "leads": self.comparisons(leads(rows), named, main),
+            "comparisons": self.comparisons(self.config.compare, main, covers),
+            "leads": self.comparisons(leads(rows), main, covers),
         }  # fmt: skip
 
     @property
@@ -141,9 +141,12 @@ class Tables:
         return found
 
     def comparisons(
-        self, names: Sequence[tuple[str, str]], rows: Mapping[str, Row], main: Mapping[str, Sequence[Values]]
+        self, names: Sequence[tuple[str, str]], main: Mapping[str, Sequence[Values]], covers: Mapping[str, bool]
     ) -> list[Json]:
-        """Difference, interval, p values and effect of pairs, adjusted for how many there are, and differences by slice."""
+        """Difference, interval, p values and effect of pairs, adjusted for how many there are, and differences by slice.
+
+        main has the main metric by row, (T,) a run; covers says of which rows it is known what differs between runs.
+        """
         pairs = [Pair(np.stack(main[new]), np.stack(main[base])) for new, base in names]
         if not pairs or not len(self.targets.sessions):
             return []
@@ -158,8 +161,8 @@ class Tables:
         return [
             {
                 "new": new, "base": base, "metric": self.metric, "n": len(self.targets.sessions),
-                "seeds": len(rows[new].ranks), "base_seeds": len(rows[base].ranks),
-                "covers_seeds": rows[new].covers_seeds and rows[base].covers_seeds, **_difference(estimate),
+                "seeds": len(main[new]), "base_seeds": len(main[base]),
+                "covers_seeds": covers[new] and covers[base], **_difference(estimate),
                 "relative": _relative(estimate, main[base]), **_told(test), "p_adjusted": p, "slices": parts,
             }
             for (new, base), estimate, test, p, parts in zip(names, estimates, tested, adjusted, slices, strict=True)

@@ -9,11 +9,12 @@ from learec.artifacts import write_text
 from learec.config.experiment import Experiment
 from learec.evaluation.run_comparison import read_run, write_comparison
 from learec.experiment.board import Board
-from learec.experiment.grid import Plan, Planned
+from learec.experiment.effects import effects
+from learec.experiment.grid import MAIN, Plan, Planned
 from learec.experiment.jobs import Job, name_of
 from learec.experiment.processes import Processes
 from learec.experiment.render import latex, markdown
-from learec.experiment.results import gather, save
+from learec.experiment.results import gather, read_ranks, save
 from learec.experiment.schedule import DONE, Progress, work_off
 from learec.experiment.tables import Found, tables_of
 from learec.experiment.workplace import LocalHands, Workplace
@@ -38,7 +39,8 @@ def _write_tables(declared: Experiment, plan: Plan, workplace: Workplace, progre
     evaluated = [run for run in plan.runs if progress.states[name_of(run, "evaluate")] in DONE]
     cells = gather(workplace, evaluated)
     save(cells, workplace.own / "cells.parquet")
-    found = Found(plan, cells, {run.name: _results(workplace, run) for run in evaluated})
+    tested = {run.name: effects(run, read_ranks(workplace, run)) for run in evaluated if run.variant == MAIN}
+    found = Found(plan, cells, {run.name: _results(workplace, run) for run in evaluated}, tested)
     tables = list(tables_of(found))
     write_text(workplace.own / "tables.md", markdown(declared.name, tables, progress.missing))
     write_text(workplace.own / "tables.tex", latex(tables, progress.missing))

@@ -39,8 +39,13 @@ def save(table: pl.DataFrame, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def read_ranks(workplace: Workplace, planned: Planned) -> pl.DataFrame:
+    """What evaluate ranked for a recipe: a line for every target, a column for every floor and run."""
+    return pl.read_parquet(workplace.run_folder(planned) / "results" / "ranks.parquet")
+
+
 def _rows(workplace: Workplace, planned: Planned) -> Iterator[dict[str, Any]]:
-    ranks = pl.read_parquet(workplace.run_folder(planned) / "results" / "ranks.parquet")
+    ranks = read_ranks(workplace, planned)
     for column in (name for name in ranks.columns if name not in TARGET):
         about = _about(workplace, planned, column)
         for part, event, chosen in _groups(ranks):

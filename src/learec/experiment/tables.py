@@ -4,7 +4,7 @@ Means over seeds with their standard deviation come from cells.parquet, interval
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -21,6 +21,7 @@ MEANING = (
     f"paired test of {{metric}}, adjusted p below {LEVEL:g}. ± is the standard deviation over seeds."
 )
 FLOOR = "floor"
+EFFECTS = "A run is the mean of one seed's agents, each against its own base; not adjusted together with the comparisons below. "
 Json = Mapping[str, Any]
 
 
@@ -52,6 +53,7 @@ class Found:
     plan: Plan
     cells: pl.DataFrame
     results: Mapping[str, Json]  # tables.json by recipe; of those that could be evaluated
+    effects: Mapping[str, Sequence[Json]] = field(default_factory=dict)  # of its column sets over all agents, by recipe
 
     def of(self, planned: Planned, event: str = ALL_EVENTS) -> pl.DataFrame:
         """A recipe's cells on the test part: a row for every agent, seed and metric."""
@@ -64,8 +66,10 @@ def tables_of(found: Found) -> Iterator[Table]:
         if planned.name not in found.results:
             continue
         yield _main_table(found, planned)
-        if found.results[planned.name]["comparisons"]:
-            yield _comparisons(found, planned)
+        if effects := found.effects.get(planned.name):
+            yield _comparisons(planned, "effects", effects, "over all encoders and objectives together", EFFECTS)
+        if comparisons := found.results[planned.name]["comparisons"]:
+            yield _comparisons(planned, "comparisons", comparisons, "comparisons", "")
         events = found.cells.filter(log=planned.log, variant=MAIN)["event"].unique().sort().to_list()
         for event in (event for event in events if event != ALL_EVENTS):
             yield _table(found, planned, event, {})
@@ -106,9 +110,8 @@ def _table(found: Found, planned: Planned, event: str, intervals: Mapping[str, J
     )  # fmt: skip
 
 
-def _comparisons(found: Found, planned: Planned) -> Table:
+def _comparisons(planned: Planned, name: str, comparisons: Sequence[Json], told: str, note: str) -> Table:
     """What was tested: differences, their intervals, and what the tests say."""
-    comparisons = found.results[planned.name]["comparisons"]
     lines = []
     for number, one in enumerate(comparisons):
         range_ = f"{signed(one['low'])} to {signed(one['high'])}"
@@ -116,9 +119,11 @@ def _comparisons(found: Found, planned: Planned) -> Table:
         seeds = f"{one['seeds']}, {one['base_seeds']}" + ("" if one["covers_seeds"] else " (these runs alone)")
         lines.append(Line((one["new"], one["base"], signed(one["difference"]), range_, *tested, seeds), rule=not number))
     heading = ("new", "against", f"difference of {comparisons[0]['metric']}", "95 %", "p", "adjusted p", "effect", "seeds")
-    title = f"{planned.log}: comparisons, test part"
-    note = f"Two-sided permutation tests; adjusted for {len(lines)} comparisons (Holm). Intervals hold the luck of several seeds."
-    return Table(f"{planned.log}-comparisons", title, heading, tuple(lines), note)
+    title = f"{planned.log}: {told}, test part"
+    tests = (
+        f"Two-sided permutation tests; adjusted for {len(lines)} comparisons (Holm). Intervals hold the luck of several seeds."
+    )
+    return Table(f"{planned.log}-{name}", title, heading, tuple(lines), f"{note}{tests}")
 
 
 def method(cell: Cell) -> str:
