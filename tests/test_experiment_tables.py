@@ -115,14 +115,14 @@ def test_an_ablation_shows_the_base_the_grids_own_value_and_every_other_one(foun
     ]
 
 
-def test_effects_over_all_agents_stand_before_the_comparisons_and_say_what_a_run_is(found):
-    effect = {**compared("none", 0.15, 0.001), "new": "LEA (2 agents)"}
-    _, effects, tested, _ = tables_of(dataclasses.replace(found, effects={"shop/main": [effect]}))
-    assert effects.title == "shop: over all encoders and objectives together, test part"
-    assert effects.lines[0].cells[:3] == ("LEA (2 agents)", "none", "+.1500")
-    assert effects.note.startswith("A run is the mean of one seed's agents")
+def test_pooled_comparisons_stand_before_the_comparisons_and_say_what_a_run_is(found):
+    one = {**compared("none", 0.15, 0.001), "new": "LEA (2 agents)"}
+    _, pooled, tested, _ = tables_of(dataclasses.replace(found, pooled={"shop/main": [one]}))
+    assert pooled.title == "shop: over all encoders and objectives together, test part"
+    assert pooled.lines[0].cells[:3] == ("LEA (2 agents)", "none", "+.1500")
+    assert pooled.note.startswith("A run is the mean of one seed's agents")
     assert not tested.note.startswith("A run")
-    assert (effects.name, tested.name) == ("shop-effects", "shop-comparisons")
+    assert (pooled.name, tested.name) == ("shop-pooled", "shop-comparisons")
 
 
 def test_what_was_tested_stands_with_its_interval_and_p_values(found):

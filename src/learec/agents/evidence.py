@@ -17,7 +17,7 @@ from learec.data.log import Ints, Log
 from learec.data.neighbours import UNSEEN, ContentKNN, ItemKNN, Rule
 from learec.data.other_sessions import FOLDS, Matrix, OtherSessions, as_array
 
-AT_START = (4.0, 1.0)  # weights of texts and counts: those of the untrained rule
+AT_START = (4.0, 1.0)  # weights of texts and counts: the rule's where nothing was chosen
 PARTS = ("vectors", "starts", "neighbours", "cosines")  # of the evidence itself: texts, and a compressed sparse matrix
 
 

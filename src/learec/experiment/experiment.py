@@ -9,9 +9,9 @@ from learec.artifacts import write_text
 from learec.config.experiment import Experiment
 from learec.evaluation.run_comparison import read_run, write_comparison
 from learec.experiment.board import Board
-from learec.experiment.effects import effects
 from learec.experiment.grid import MAIN, Plan, Planned
 from learec.experiment.jobs import Job, name_of
+from learec.experiment.pooled import pooled_comparisons
 from learec.experiment.processes import Processes
 from learec.experiment.render import latex, markdown
 from learec.experiment.results import gather, read_ranks, save
@@ -39,8 +39,8 @@ def _write_tables(declared: Experiment, plan: Plan, workplace: Workplace, progre
     evaluated = [run for run in plan.runs if progress.states[name_of(run, "evaluate")] in DONE]
     cells = gather(workplace, evaluated)
     save(cells, workplace.own / "cells.parquet")
-    tested = {run.name: effects(run, read_ranks(workplace, run)) for run in evaluated if run.variant == MAIN}
-    found = Found(plan, cells, {run.name: _results(workplace, run) for run in evaluated}, tested)
+    pooled = {run.name: pooled_comparisons(run, read_ranks(workplace, run)) for run in evaluated if run.variant == MAIN}
+    found = Found(plan, cells, {run.name: _results(workplace, run) for run in evaluated}, pooled)
     tables = list(tables_of(found))
     write_text(workplace.own / "tables.md", markdown(declared.name, tables, progress.missing))
     write_text(workplace.own / "tables.tex", latex(tables, progress.missing))

@@ -21,7 +21,7 @@ MEANING = (
     f"paired test of {{metric}}, adjusted p below {LEVEL:g}. ± is the standard deviation over seeds."
 )
 FLOOR = "floor"
-EFFECTS = "A run is the mean of one seed's agents, each against its own base; not adjusted together with the comparisons below. "
+POOLED = "A run is the mean of one seed's agents, each against its own base; not adjusted together with the comparisons below. "
 Json = Mapping[str, Any]
 
 
@@ -53,7 +53,7 @@ class Found:
     plan: Plan
     cells: pl.DataFrame
     results: Mapping[str, Json]  # tables.json by recipe; of those that could be evaluated
-    effects: Mapping[str, Sequence[Json]] = field(default_factory=dict)  # of its column sets over all agents, by recipe
+    pooled: Mapping[str, Sequence[Json]] = field(default_factory=dict)  # of its column sets over all agents, by recipe
 
     def of(self, planned: Planned, event: str = ALL_EVENTS) -> pl.DataFrame:
         """A recipe's cells on the test part: a row for every agent, seed and metric."""
@@ -66,8 +66,8 @@ def tables_of(found: Found) -> Iterator[Table]:
         if planned.name not in found.results:
             continue
         yield _main_table(found, planned)
-        if effects := found.effects.get(planned.name):
-            yield _comparisons(planned, "effects", effects, "over all encoders and objectives together", EFFECTS)
+        if pooled := found.pooled.get(planned.name):
+            yield _comparisons(planned, "pooled", pooled, "over all encoders and objectives together", POOLED)
         if comparisons := found.results[planned.name]["comparisons"]:
             yield _comparisons(planned, "comparisons", comparisons, "comparisons", "")
         events = found.cells.filter(log=planned.log, variant=MAIN)["event"].unique().sort().to_list()

@@ -6,8 +6,9 @@ import pytest
 
 from learec.config.experiment import load_experiment
 from learec.evaluation.metrics import ndcg
-from learec.experiment.effects import effects
+from learec.evaluation.tables import Tables, Targets
 from learec.experiment.grid import plan_of
+from learec.experiment.pooled import pooled_comparisons
 
 EXPERIMENT = """
 [experiment]
@@ -52,7 +53,7 @@ def ranks_with(rng, lift):
 
 def test_a_run_is_the_mean_of_one_seeds_agents_each_against_its_own_base(planned, rng):
     ranks = ranks_with(rng, 4)
-    found = {(one["new"], one["base"]): one for one in effects(planned, ranks)}
+    found = {(one["new"], one["base"]): one for one in pooled_comparisons(planned, ranks)}
     assert set(found) == {
         ("LEA (4 agents)", "none"), ("LEA (4 agents)", "LEA (random)"), ("snqn (2 agents)", "supervised"),
     }  # fmt: skip
@@ -70,10 +71,8 @@ def test_a_run_is_the_mean_of_one_seeds_agents_each_against_its_own_base(planned
 
 
 def test_a_small_gain_that_no_agent_shows_is_shown_by_all_of_them(planned, rng):
-    from learec.evaluation.tables import Tables, Targets
-
     ranks = ranks_with(rng, 1)
-    together = effects(planned, ranks)[0]
+    together = pooled_comparisons(planned, ranks)[0]
     test = ranks.filter(part="test")
     targets = Targets(test["session"].to_numpy(), test["event"].to_numpy(), np.ones(len(test), np.float32), {})
     pairs = [(f"{name}-LEA", name) for name in AGENTS]
@@ -84,11 +83,11 @@ def test_a_small_gain_that_no_agent_shows_is_shown_by_all_of_them(planned, rng):
 
 def test_agents_that_did_not_finish_have_no_part_and_without_a_shared_seed_nothing_is_asked(planned, rng):
     ranks = ranks_with(rng, 4)
-    without = effects(planned, ranks.drop([column for column in ranks.columns if column.startswith("gru4rec-snqn")]))
+    without = pooled_comparisons(planned, ranks.drop([column for column in ranks.columns if column.startswith("gru4rec-snqn")]))
     assert [(one["new"], one["base"], one["seeds"]) for one in without] == [
         ("LEA (3 agents)", "none", 3), ("LEA (3 agents)", "LEA (random)", 3),
     ]  # fmt: skip
     own_seed = {
         f"{name}{columns}/0": f"{name}{columns}/{number}" for number, name in enumerate(AGENTS) for columns in ("", "-LEA")
     }
-    assert effects(planned, ranks.select("part", "session", "event", *own_seed).rename(own_seed)) == []
+    assert pooled_comparisons(planned, ranks.select("part", "session", "event", *own_seed).rename(own_seed)) == []

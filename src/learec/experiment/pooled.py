@@ -18,7 +18,7 @@ from learec.experiment.grid import Cell, Planned, comparisons
 Question = tuple[str, str]  # a column set or an objective, against what
 
 
-def effects(planned: Planned, ranks: pl.DataFrame) -> list[Json]:
+def pooled_comparisons(planned: Planned, ranks: pl.DataFrame) -> list[Json]:
     """Comparisons as in tables.json on the test part of ranks.parquet, adjusted among themselves.
 
     Of questions that two finished agents or more answer, by the seeds that all of these and their bases have.
