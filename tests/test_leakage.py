@@ -1,6 +1,7 @@
 """audit: a log of every split is clean, and a leak that is planted in a log, or in what was made from it, is named."""
 
 import shutil
+from functools import partial
 from io import StringIO
 
 import numpy as np
@@ -14,6 +15,7 @@ from learec.agents.train import train
 from learec.annotations.annotate import annotate
 from learec.artifacts import building, file_digest, read_manifest, request_for
 from learec.config import AgentConfig, AgentEntry, AnnotationsConfig, Columns, DataConfig
+from learec.data.ease import item_knn_by_ease
 from learec.data.log import MAKE_WITH, Part, load_log
 from learec.data.neighbours import SHRINKAGE, ItemKNN, unit_rows
 from learec.data.prepare import prepare
@@ -216,7 +218,7 @@ def whole_run(frames, tmp_path_factory):
     digest = read_manifest(folder / "environment", "environment", MAKE_WITH).digest
     config = AnnotationsConfig(n_augmented=2, margin=100.0)
     annotate(config, log, environment, digest, folder / "annotations", reporter=quiet)
-    for name, settings in {"plain": {}, "told": {"item_knn": True}}.items():
+    for name, settings in {"plain": {}, "told": {"item_knn": True}, "ease": {"item_knn": True, "knn_similarity": "ease"}}.items():
         entry = AgentEntry(name, 0, AgentConfig(hidden_size=4, epochs=1, **settings))
         agent = folder / "agents" / name / "seed-0"
         train(entry, log, None, agent, device="cpu", reporter=quiet, validate=lambda agent: {"NDCG@10": 0.0})
@@ -232,7 +234,7 @@ def run(whole_run, tmp_path):
 def test_a_run_as_the_line_makes_it_is_clean_and_everything_in_it_was_looked_at(run):
     clean, printed = audited(run)
     assert clean
-    assert printed.splitlines()[-1] == "No leak in log/, environment/, annotations/, plain/seed-0, told/seed-0."
+    assert printed.splitlines()[-1] == "No leak in log/, environment/, annotations/, ease/seed-0, plain/seed-0, told/seed-0."
     assert "note:" not in printed
 
 
@@ -358,15 +360,20 @@ def test_an_agent_that_does_not_say_which_items_it_knew_is_noted(run):
     assert "does not say which items it was trained without; train it again" in printed
 
 
-def test_an_agent_whose_counts_know_a_held_out_step_is_named(run):
-    agent, log = run / "agents" / "told" / "seed-0", load_log(run / "log")
+BY_COSINE = partial(ItemKNN.fit, decay=0.8, shrinkage=SHRINKAGE)
+BY_EASE = partial(item_knn_by_ease, decay=0.8, regularisation=200.0)
+
+
+@pytest.mark.parametrize(("name", "fit"), [("told", BY_COSINE), ("ease", BY_EASE)])
+def test_an_agent_whose_counts_know_a_held_out_step_is_named(run, name, fit):
+    agent, log = run / "agents" / name / "seed-0", load_log(run / "log")
     weights = load_file(agent / WEIGHTS)
-    everything = ItemKNN.fit(log.sessions, log.catalog.n_items, 0.8, SHRINKAGE).similarity
+    everything = fit(log.sessions, log.catalog.n_items).similarity
     parts = {"starts": everything.indptr, "neighbours": everything.indices, "cosines": everything.data}
     save_file({**weights, **{f"evidence.{name}": part for name, part in parts.items()}}, agent / WEIGHTS)
     rewrite(agent)
     (found,) = leaks(run)
-    assert "told/seed-0: its item-kNN is not that of the training steps, so it may know held-out ones;" in found
+    assert f"{name}/seed-0: its item-kNN is not that of the training steps, so it may know held-out ones;" in found
 
 
 def test_damaged_weights_are_named(run):

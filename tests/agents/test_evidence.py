@@ -1,6 +1,7 @@
 """Evidence within an agent: told without one's own counts, added to logits with trained weights, kept, and served."""
 
 import json
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -9,7 +10,7 @@ import torch
 
 from learec.agents.agent import Agent, load_agent
 from learec.agents.batches import Batches
-from learec.agents.evidence import AT_START, Evidence, Teller
+from learec.agents.evidence import AT_START, Evidence, Teller, settings_of
 from learec.agents.full_softmax import FullActor
 from learec.agents.item_product import Scratch
 from learec.agents.learner import Learner, optimizers_for
@@ -19,6 +20,7 @@ from learec.annotations.table import Annotations, load_annotations
 from learec.annotations.text_environment import TextEnvironment
 from learec.config import AgentConfig, AgentEntry, AnnotationsConfig
 from learec.data import other_sessions
+from learec.data.ease import item_knn_by_ease
 from learec.data.log import Catalog, Log, Part, Sessions
 from learec.data.neighbours import SHRINKAGE, UNSEEN, ItemKNN
 from learec.data.other_sessions import FOLDS, OtherSessions, as_array
@@ -48,13 +50,19 @@ def sessions_of(*sessions):
     return Sessions(offsets, items, np.zeros(n, dtype=np.int8), np.ones(n, dtype=np.float32))
 
 
-@pytest.mark.parametrize("largest", [0, 2**20], ids=["sparse", "in full"])
-def test_a_session_is_told_the_counts_of_all_folds_but_its_own(monkeypatch, largest):
+BY_EASE = partial(item_knn_by_ease, n_items=8, decay=0.5, regularisation=3.0)
+BY_COSINE = partial(ItemKNN.fit, n_items=8, decay=0.5, shrinkage=1.0)
+
+
+@pytest.mark.parametrize(
+    ("largest", "fit"), [(0, BY_COSINE), (2**20, BY_COSINE), (0, BY_EASE)], ids=["sparse", "in full", "ease"]
+)
+def test_a_session_is_told_the_counts_of_all_folds_but_its_own(monkeypatch, largest, fit):
     monkeypatch.setattr(other_sessions, "LARGEST", largest)
     rng = np.random.default_rng(0)
     training = sessions_of(*[rng.integers(1, 9, rng.integers(2, 7)).tolist() for _ in range(40)])
     everything = np.ones(training.n_steps, dtype=bool)
-    others = OtherSessions.of(training, everything, 8, decay=0.5, shrinkage=1.0, history=3, seed=1)
+    others = OtherSessions.of(training, everything, fit, history=3, seed=1)
     steps = np.arange(training.n_steps)
     assert isinstance(others.similarity, np.ndarray) == (largest > 0)
     found = as_array(others.scores(steps))
@@ -62,7 +70,7 @@ def test_a_session_is_told_the_counts_of_all_folds_but_its_own(monkeypatch, larg
     for fold in range(FOLDS):
         other = training.select(others.fold_of[training.session_of] != fold)
         here = steps[others.fold_of[training.session_of] == fold]
-        expected = ItemKNN.fit(other, 8, 0.5, 1.0).scores(*training.histories(here, 3))
+        expected = fit(other).scores(*training.histories(here, 3))
         np.testing.assert_allclose(found[here], expected, rtol=1e-6)
 
 
@@ -125,6 +133,32 @@ def test_an_agent_that_has_learnt_nothing_ranks_as_the_rule_does_where_its_rows_
     np.testing.assert_array_equal(rule.knn.similarity.toarray(), similarity.toarray())
     stored = Evidence.stored(asked, agent.evidence.tables()).rule()
     np.testing.assert_array_equal(stored.scores(histories, lengths), expected)
+
+
+def test_an_agent_that_counts_by_ease_has_its_weights_and_says_so(small_log, annotations):
+    asked = BOTH.replaced({"knn_similarity": "ease", "ease_regularisation": 7.0})
+    evidence = agent_of(asked, small_log, annotations).evidence
+    expected = item_knn_by_ease(small_log.training, small_log.catalog.n_items, 0.8, 7.0).similarity
+    assert expected.nnz
+    np.testing.assert_array_equal(evidence.rule().knn.similarity.toarray(), expected.toarray())
+    histories = small_log.training.histories(np.arange(1, 40), 10)
+    stored = Evidence.stored(asked, evidence.tables()).rule()
+    np.testing.assert_array_equal(stored.scores(*histories), evidence.rule().scores(*histories))
+    assert settings_of(asked)["evidence"]["regularisation"] == 7.0
+    assert "shrinkage" not in settings_of(asked)["evidence"]
+    assert "regularisation" not in settings_of(BOTH)["evidence"]
+
+
+def test_ease_without_item_knn_and_ease_of_too_many_items_are_refused(small_log, tmp_path, quiet, monkeypatch):
+    with pytest.raises(ConfigError, match="knn_similarity ease says how item_knn counts, and item_knn is off"):
+        AgentConfig(**SMALL).replaced({"knn_similarity": "ease"})
+    monkeypatch.setattr("learec.agents.train.MOST_ITEMS", 5)
+    config = AgentConfig(**SMALL, item_knn=True, knn_similarity="ease")
+    with pytest.raises(ConfigError, match=r"agent a: knn_similarity has 'ease', whose matrix .* 5 at most; leave it at 'cosine'"):
+        train(
+            AgentEntry("a", 0, config), small_log, None, tmp_path / "a", device="cpu", reporter=quiet,
+            validate=lambda agent: {"NDCG@10": 0.0},
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("placebo", [None, "random"])

@@ -3,8 +3,9 @@
 The encoder is left to learn what they do not say. Ours; LEA has no such part.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 
 from learec.annotations.table import Annotations
 from learec.config import AgentConfig, derived_seed
-from learec.data.log import Ints, Log
+from learec.data.ease import NEAREST, item_knn_by_ease
+from learec.data.log import Ints, Log, Sessions
 from learec.data.neighbours import UNSEEN, ContentKNN, ItemKNN, Rule
 from learec.data.other_sessions import FOLDS, Matrix, OtherSessions, as_array
 
@@ -41,7 +43,7 @@ class Evidence(nn.Module):
         vectors = annotations.item_vectors if annotations is not None and "content" in config.lea else np.zeros((n_items + 1, 0))
         counted = log.training if config.item_knn else log.training.select(np.zeros(log.training.n_steps, dtype=bool))
         content = ContentKNN(np.array(vectors, dtype=np.float32), config.knn_decay)
-        return cls(content, ItemKNN.fit(counted, n_items, config.knn_decay, config.knn_shrinkage))
+        return cls(content, item_knn_of(config, n_items)(counted))
 
     @classmethod
     def stored(cls, config: AgentConfig, weights: Mapping[str, Tensor]) -> "Evidence | None":
@@ -80,10 +82,22 @@ class _Shared:
         return self
 
 
+def item_knn_of(config: AgentConfig, n_items: int) -> Callable[[Sessions], ItemKNN]:
+    """How an agent of this config counts."""
+    if config.knn_similarity == "ease":
+        return partial(item_knn_by_ease, n_items=n_items, decay=config.knn_decay, regularisation=config.ease_regularisation)
+    return partial(ItemKNN.fit, n_items=n_items, decay=config.knn_decay, shrinkage=config.knn_shrinkage)
+
+
 def settings_of(config: AgentConfig) -> dict[str, dict[str, float]]:
     """What an agent's request says of evidence beside its config; nothing for an agent that reads none."""
-    asked = {"decay": config.knn_decay, "shrinkage": config.knn_shrinkage, "unseen": UNSEEN, "folds": FOLDS}
-    return {"evidence": asked} if config.reads_evidence else {}
+    if not config.reads_evidence:
+        return {}
+    if config.knn_similarity == "ease":
+        counting = {"regularisation": config.ease_regularisation, "nearest": NEAREST}
+    else:
+        counting = {"shrinkage": config.knn_shrinkage}
+    return {"evidence": {"decay": config.knn_decay, **counting, "unseen": UNSEEN, "folds": FOLDS}}
 
 
 @dataclass(frozen=True)
@@ -122,9 +136,8 @@ class Teller:
         """For the evidence that an agent reads of this log."""
         counted = np.full(log.training.n_steps, config.item_knn)
         others = OtherSessions.of(
-            log.training, counted, log.catalog.n_items,
-            decay=config.knn_decay, shrinkage=config.knn_shrinkage, history=config.max_length,
-            seed=derived_seed("evidence", seed),
+            log.training, counted, item_knn_of(config, log.catalog.n_items),
+            history=config.max_length, seed=derived_seed("evidence", seed),
         )  # fmt: skip
         return cls(evidence.rule().content, evidence.vectors, evidence.vectors.T.contiguous(), others)
 

@@ -19,6 +19,7 @@ from learec.annotations.controls import random, replaced, shuffled
 from learec.annotations.table import Annotations
 from learec.artifacts import Request, request_for
 from learec.config import AgentConfig, AgentEntry, derived_seed
+from learec.data.ease import MOST_ITEMS
 from learec.data.log import Log
 from learec.errors import ConfigError
 from learec.fit import Plan, Task, fit
@@ -154,6 +155,11 @@ def _check_dense(entry: AgentEntry, n_items: int, workers: Workers) -> None:
         raise ConfigError(
             f"agent {entry.name}: item_knn and content are added to the logits of all items, and {n_items:,} items are more than "
             f"full_softmax_items = {limit:,}; drop them, or name the agent in hybrids of [evaluation]"
+        )
+    if entry.config.knn_similarity == "ease" and n_items > MOST_ITEMS:
+        raise ConfigError(
+            f"agent {entry.name}: knn_similarity has 'ease', whose matrix would take {4 * (n_items + 1) ** 2 / 1e9:.1f} GB for "
+            f"{n_items:,} items, {MOST_ITEMS:,} at most; leave it at 'cosine'"
         )
     if workers.n > 1 and n_items > limit:
         raise ConfigError(

@@ -35,7 +35,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 class AgentConfig(Record):
     """One recommender: train. `[agent]` in a recipe holds what all of its agents share."""
 
-    came_later: ClassVar[frozenset[str]] = frozenset({"item_knn", "evidence_learning_rate", "knn_decay", "knn_shrinkage"})
+    came_later: ClassVar[frozenset[str]] = frozenset(
+        {"item_knn", "evidence_learning_rate", "knn_decay", "knn_shrinkage", "knn_similarity", "ease_regularisation"}
+    )
 
     preset: Literal["strong", "published"] = Field("strong", description="values of the settings that are not named")
     encoder: Encoder = "sasrec"
@@ -52,6 +54,11 @@ class AgentConfig(Record):
     )
     knn_decay: Share = Field(0.8, description="item_knn, content: weight of the history's items falls by this per step of age")
     knn_shrinkage: Annotated[float, Field(ge=0)] = Field(20.0, description="under item_knn's cosine: few counts, little trust")
+    knn_similarity: Literal["cosine", "ease"] = Field(
+        "cosine",
+        description="item_knn: of two items, the cosine of their sessions, or the largest of EASE's weights (docs/agents.md)",
+    )
+    ease_regularisation: Positive = Field(200.0, description="of those weights: few counts, little trust")
     placebo: Placebo | None = Field(
         None, description="a control of the same size in place of the columns (annotations/controls.py); true is shuffled"
     )
@@ -134,6 +141,8 @@ class AgentConfig(Record):
             raise ValueError(
                 "lea state and reward reach the critic only; with objective supervised use augmented, items and content"
             )
+        if self.knn_similarity == "ease" and not self.item_knn:
+            raise ValueError("knn_similarity ease says how item_knn counts, and item_knn is off; set it to true")
         if self.placebo and not self.lea:
             raise ValueError("placebo replaces the columns that lea names, and lea is empty; name them or drop placebo")
         if set(self.placebo_columns) - set(self.lea if self.placebo else ()):

@@ -30,10 +30,16 @@ def history_matrix(histories: Ints, lengths: Ints, decay: float, width: int) -> 
 
 def counted_together(training: Sessions, n_items: int) -> sparse.csr_array:
     """In how many sessions two items are, (N + 1, N + 1); on the diagonal, in how many an item is."""
-    ones = np.ones(training.n_steps, dtype=np.float32)
-    seen = sparse.csr_array((ones, (training.session_of, training.items)), shape=(training.n_sessions, n_items + 1))
-    seen.data[:] = 1  # a repeated item counts once; csr_array has summed its duplicates
+    seen = binary(training.session_of, training, n_items)
     return (seen.T @ seen).tocsr()
+
+
+def binary(rows: Ints, training: Sessions, n_items: int) -> sparse.csr_array:
+    """Which row of all (E,) training steps has which item, (S, N + 1) float32 of ones."""
+    ones = np.ones(training.n_steps, dtype=np.float32)
+    seen = sparse.csr_array((ones, (rows, training.items)), shape=(training.n_sessions, n_items + 1))
+    seen.data[:] = 1  # a repeated item counts once; csr_array has summed its duplicates
+    return seen
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """item-kNN for training: what counts say of a history once the session that it comes from is left out of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,23 +24,23 @@ class OtherSessions:
     """
 
     training: Sessions
-    similarity: Matrix  # (FOLDS * (N + 1), N + 1): item-kNN's cosines without a fold, one fold after the other
+    similarity: Matrix  # (FOLDS * (N + 1), N + 1): item-kNN's similarities without a fold, one fold after the other
     fold_of: Ints  # (sessions,)
     decay: float
     history: int
 
     @classmethod
     def of(
-        cls, training: Sessions, counted: Bools, n_items: int, *, decay: float, shrinkage: float, history: int, seed: int
+        cls, training: Sessions, counted: Bools, fit: Callable[[Sessions], ItemKNN], *, history: int, seed: int
     ) -> "OtherSessions":
-        """Of the training steps that are `counted` (E,). Whoever asks reads `history` items at most."""
+        """Of the training steps that are `counted` (E,), as `fit` counts. Whoever asks reads `history` items at most."""
         fold_of = np.random.default_rng(seed).permutation(training.n_sessions) % FOLDS
         kept = [training.select(counted & (fold_of[training.session_of] != fold)) for fold in range(FOLDS)]
-        tables = [ItemKNN.fit(part, n_items, decay, shrinkage).similarity for part in kept]
-        similarity = sparse.csr_array(sparse.vstack(tables))
+        counts = [fit(part) for part in kept]
+        similarity = sparse.csr_array(sparse.vstack([one.similarity for one in counts]))
         n_numbers = similarity.shape[0] * similarity.shape[1]
         full = n_numbers <= LARGEST and similarity.nnz > FULL * n_numbers
-        return cls(training, similarity.toarray() if full else similarity, fold_of, decay, history)
+        return cls(training, similarity.toarray() if full else similarity, fold_of, counts[0].decay, history)
 
     def scores(self, steps: Ints) -> Matrix:
         """item-kNN's scores before the training steps (M,), (M, N + 1); an array where most items are neighbours."""

@@ -1,6 +1,7 @@
 """State loss: contrasts the state with the next action, and by a setting with what others chose after such a history."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from learec.config import EnvironmentConfig, derived_seed
 from learec.data.filters import repeats_in
 from learec.data.log import Floats, Ints, Sessions
-from learec.data.neighbours import SHRINKAGE
+from learec.data.neighbours import SHRINKAGE, ItemKNN
 from learec.data.other_sessions import OtherSessions, as_array
 from learec.environment.environment import Environment
 from learec.environment.negatives import BLOCK, NegativeSampler
@@ -28,12 +29,8 @@ class Teacher:
     def of(cls, training: Sessions, taught: Ints, n_items: int, config: EnvironmentConfig, seed: int) -> "Teacher":
         """From the sessions `taught`, of all training sessions."""
         counted = np.isin(training.session_of, taught)
-        return cls(
-            OtherSessions.of(
-                training, counted, n_items, decay=config.decay, shrinkage=SHRINKAGE, history=config.history,
-                seed=derived_seed("soft targets", seed),
-            )
-        )  # fmt: skip
+        fit = partial(ItemKNN.fit, n_items=n_items, decay=config.decay, shrinkage=SHRINKAGE)
+        return cls(OtherSessions.of(training, counted, fit, history=config.history, seed=derived_seed("soft targets", seed)))
 
     def targets(self, steps: Ints) -> tuple[Ints, Floats]:
         """Items (M, BEST) and their weights, which sum to 1, or to 0 where nobody else chose an item of the history."""

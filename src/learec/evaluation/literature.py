@@ -5,15 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from scipy.linalg import lapack
 
+from learec.data.ease import ease_weights
 from learec.data.log import Floats, Ints, Sessions
-from learec.data.neighbours import recency_weights
+from learec.data.neighbours import binary, counted_together, recency_weights
 from learec.data.windows import batches_by_budget
-from learec.errors import ConfigError
 
 BUDGET = 4_000_000  # counts held at once: candidate sessions of a block of histories, items of its neighbours
-MIRRORED = 1024  # rows of a symmetric matrix copied at once
 
 
 @dataclass(frozen=True)
@@ -100,9 +98,8 @@ class VSKNN:
 class EASE:
     """EASE: linear regression of every item on all others, in closed form (Steck, WWW 2019, arXiv:1905.03375).
 
-    The weights minimise |X - X B|^2 + regularisation * |B|^2 with a diagonal of zeros, X the binary session x item matrix:
-    with P = (X'X + regularisation)^-1, B_ij = -P_ij / P_jj. A history's scores are the sum of its items' rows, each item
-    once. Differs from the source: with a decay below 1 an item counts decay ** age of its newest place.
+    A history's scores are the sum of its items' rows of weights (data/ease.py), each item once. Differs from the source: with
+    a decay below 1 an item counts decay ** age of its newest place.
     """
 
     weights: Floats  # (N + 1, N + 1)
@@ -110,20 +107,9 @@ class EASE:
 
     @classmethod
     def fit(cls, training: Sessions, n_items: int, regularisation: float, decay: float) -> "EASE":
-        """Solve it in one matrix of 4 * (N + 1)^2 bytes and N^3 multiplications. Raises ConfigError if that is singular."""
-        seen = binary(training.session_of, training, n_items)
-        gram = (seen.T @ seen).toarray(order="F")
-        largest = float(gram.sum(axis=1).max())  # no eigenvalue is above it
-        gram[np.diag_indices_from(gram)] += regularisation
-        inverse = inverted(gram) if regularisation > largest * np.finfo(gram.dtype).eps else None
-        if inverse is None:
-            raise ConfigError(
-                f"evaluation.ease_regularisation has {regularisation:g}: so little that the counts of {n_items:,} items cannot "
-                "be inverted in single precision; raise that value in the recipe"
-            )
-        inverse /= -inverse.diagonal()
-        np.fill_diagonal(inverse, 0)
-        return cls(inverse, decay)
+        """Solve it, as data/ease.py does. Raises ConfigError if it is singular."""
+        weights = ease_weights(counted_together(training, n_items), regularisation, "evaluation.ease_regularisation")
+        return cls(weights, decay)
 
     def scores(self, histories: Ints, lengths: Ints) -> Floats:
         """Sum of the history's rows, (B, N + 1)."""
@@ -131,14 +117,6 @@ class EASE:
         weights = np.where(places > 0, recency_weights(lengths, histories.shape[1], self.decay), 0)
         found: Floats = _places_by_item(histories, weights, len(self.weights)) @ self.weights
         return found
-
-
-def binary(rows: Ints, training: Sessions, n_items: int) -> sparse.csr_array:
-    """Which row of all (E,) training steps has which item, (S, N + 1) float32 of ones."""
-    ones = np.ones(training.n_steps, dtype=np.float32)
-    seen = sparse.csr_array((ones, (rows, training.items)), shape=(training.n_sessions, n_items + 1))
-    seen.data[:] = 1  # a repeated item counts once; csr_array has summed its duplicates
-    return seen
 
 
 def newest_places(histories: Ints, lengths: Ints) -> Ints:
@@ -153,20 +131,6 @@ def newest_places(histories: Ints, lengths: Ints) -> Ints:
     newest = np.zeros_like(real)
     np.put_along_axis(newest, order, is_last, axis=1)
     return np.where(newest & real, column + 1, 0)
-
-
-def inverted(matrix: Floats) -> Floats | None:
-    """Inverse, in rows, of a symmetric positive definite matrix in columns, in its place; None if it is not definite."""
-    factor, failed = lapack.spotrf(matrix, lower=1, clean=0, overwrite_a=1)
-    if failed:
-        return None
-    inverse: Floats = lapack.spotri(factor, lower=1, overwrite_c=1)[0].T  # its upper half is filled now
-    for start in range(0, len(inverse), MIRRORED):
-        stop = start + MIRRORED
-        inverse[stop:, start:stop] = inverse[start:stop, stop:].T
-        corner = inverse[start:stop, start:stop]
-        corner[:] = np.triu(corner) + np.triu(corner, 1).T
-    return inverse
 
 
 def _places_by_item(histories: Ints, weights: npt.NDArray[np.number], width: int) -> sparse.csr_array:
