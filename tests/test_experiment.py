@@ -171,6 +171,17 @@ def test_cells_have_a_row_for_every_agent_seed_part_event_and_metric_with_what_t
     assert cells.filter(kind="floor")["seed"].null_count() == len(cells.filter(kind="floor"))
 
 
+def test_every_test_has_a_row(parallel):
+    root, _ = parallel
+    found = pl.read_parquet(root / OWN / "comparisons.parquet").to_dicts()
+    compared = json.loads((root / "runs/tiny/music/main/results/tables.json").read_text())["comparisons"]
+    assert found
+    assert [(row["new"], row["base"]) for row in found] == [(one["new"], one["base"]) for one in compared]
+    for row, one in zip(found, compared, strict=True):
+        assert (row.pop("log"), row.pop("variant"), row.pop("pooled")) == ("music", "main", False)
+        assert row == {name: one[name] for name in row}
+
+
 def test_every_job_has_a_file_of_what_it_printed(parallel):
     root, _ = parallel
     told = (root / OWN / "logs/nowhere/main/prepare.txt").read_text()

@@ -8,7 +8,7 @@ import pytest
 from learec.config.experiment import load_experiment
 from learec.experiment.grid import Cell, plan_of
 from learec.experiment.render import latex, latex_text, markdown
-from learec.experiment.results import SCHEMA
+from learec.experiment.results import SCHEMA, comparison_rows
 from learec.experiment.tables import Found, Line, Table, marks_of, tables_of
 
 EXPERIMENT = """
@@ -123,6 +123,16 @@ def test_pooled_comparisons_stand_before_the_comparisons_and_say_what_a_run_is(f
     assert pooled.note.startswith("A run is the mean of one seed's agents")
     assert not tested.note.startswith("A run")
     assert (pooled.name, tested.name) == ("shop-pooled", "shop-comparisons")
+
+
+def test_rows_of_tests_say_which_are_pooled(found):
+    one = {**compared("none", 0.15, 0.001), "new": "LEA (2 agents)", "n": 1234}
+    [planned] = [run for run in found.plan.runs if run.name == "shop/main"]
+    results = {"shop/main": {"comparisons": [{**compared("sasrec", 0.2, 0.01), "n": 1234}]}}
+    rows = comparison_rows([planned], results, {"shop/main": [one]})
+    assert rows.select("variant", "pooled", "new", "base", "p").rows() == [
+        ("main", True, "LEA (2 agents)", "none", 0.0005), ("main", False, "sasrec-snqn-LEA", "sasrec", 0.005),
+    ]  # fmt: skip
 
 
 def test_what_was_tested_stands_with_its_interval_and_p_values(found):

@@ -14,14 +14,14 @@ from learec.experiment.jobs import Job, name_of
 from learec.experiment.pooled import pooled_comparisons
 from learec.experiment.processes import Processes
 from learec.experiment.render import latex, markdown
-from learec.experiment.results import gather, read_ranks, save
+from learec.experiment.results import Json, comparison_rows, gather, read_ranks, save
 from learec.experiment.schedule import DONE, Progress, work_off
 from learec.experiment.tables import Found, tables_of
 from learec.experiment.workplace import LocalHands, Workplace
 
 
 def experiment(declared: Experiment, plan: Plan, jobs: Mapping[str, Job], workplace: Workplace, processes: Processes) -> Progress:
-    """Make what is missing or stale of the jobs asked for, then cells.parquet, tables.md and tables.tex of all that is there.
+    """Make what is missing or stale of the jobs asked for, then the Parquet files and tables of all that is there.
 
     Raises ArtifactError if another one is at work in the same folder, or if a folder holds something else.
     """
@@ -40,7 +40,9 @@ def _write_tables(declared: Experiment, plan: Plan, workplace: Workplace, progre
     cells = gather(workplace, evaluated)
     save(cells, workplace.own / "cells.parquet")
     pooled = {run.name: pooled_comparisons(run, read_ranks(workplace, run)) for run in evaluated if run.variant == MAIN}
-    found = Found(plan, cells, {run.name: _results(workplace, run) for run in evaluated}, pooled)
+    results = {run.name: _results(workplace, run) for run in evaluated}
+    save(comparison_rows(evaluated, results, pooled), workplace.own / "comparisons.parquet")
+    found = Found(plan, cells, results, pooled)
     tables = list(tables_of(found))
     write_text(workplace.own / "tables.md", markdown(declared.name, tables, progress.missing))
     write_text(workplace.own / "tables.tex", latex(tables, progress.missing))
@@ -55,7 +57,7 @@ def _write_ablations(workplace: Workplace, evaluated: list[Planned]) -> None:
         write_comparison(runs, workplace.own / f"{evaluated[0].log}.html", importlib.metadata.version("learec"))
 
 
-def _results(workplace: Workplace, planned: Planned) -> dict[str, object]:
+def _results(workplace: Workplace, planned: Planned) -> Json:
     path: Path = workplace.run_folder(planned) / "results" / "tables.json"
-    found: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    found: Json = json.loads(path.read_text(encoding="utf-8"))
     return found

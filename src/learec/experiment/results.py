@@ -1,6 +1,6 @@
-"""cells.parquet: a row for every log, agent, seed, part, kind of event and metric, floors included."""
+"""cells.parquet, a row for every log, agent, seed, part, kind of event and metric, and comparisons.parquet, for every test."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,12 @@ SCHEMA = {
     "columns": pl.String, "placebo": pl.String, "seed": pl.Int64, "part": pl.String, "event": pl.String, "metric": pl.String,
     "value": pl.Float64, "n": pl.Int64, "seconds": pl.Float64, "peak_mb": pl.Float64, "digest": pl.String,
 }  # fmt: skip
+TESTED = {
+    "log": pl.String, "variant": pl.String, "pooled": pl.Boolean, "new": pl.String, "base": pl.String, "metric": pl.String,
+    "difference": pl.Float64, "low": pl.Float64, "high": pl.Float64, "p": pl.Float64, "p_adjusted": pl.Float64,
+    "effect": pl.Float64, "seeds": pl.Int64, "base_seeds": pl.Int64, "covers_seeds": pl.Boolean, "n": pl.Int64,
+}  # fmt: skip
+Json = Mapping[str, Any]
 
 
 def gather(workplace: Workplace, evaluated: Sequence[Planned]) -> pl.DataFrame:
@@ -30,6 +36,19 @@ def gather(workplace: Workplace, evaluated: Sequence[Planned]) -> pl.DataFrame:
     """
     frames = [pl.DataFrame(list(_rows(workplace, planned)), schema=SCHEMA) for planned in evaluated]
     return pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
+
+
+def comparison_rows(
+    evaluated: Sequence[Planned], results: Mapping[str, Json], pooled: Mapping[str, Sequence[Json]]
+) -> pl.DataFrame:
+    """Every comparison of evaluated recipes as tables.json has it; those over all encoders and objectives are `pooled`."""
+    rows = [
+        {**one, "log": planned.log, "variant": planned.variant, "pooled": together}
+        for planned in evaluated
+        for together, found in ((True, pooled.get(planned.name, ())), (False, results[planned.name]["comparisons"]))
+        for one in found
+    ]
+    return pl.DataFrame([{name: row[name] for name in TESTED} for row in rows], schema=TESTED)
 
 
 def save(table: pl.DataFrame, path: Path) -> None:
