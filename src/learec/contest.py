@@ -51,7 +51,7 @@ def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
     from learec.agents.agent import load_agent
     from learec.evaluation.evaluate import Contestant
     from learec.evaluation.floors import DESCRIPTIONS, tfidf_of
-    from learec.evaluation.hybrid import floor_beside, rule_of
+    from learec.evaluation.hybrid import rules_beside
 
     vectors, tfidf = annotations.item_vectors if annotations else None, tfidf_of(log)
     found = _floors(run, log, vectors, tfidf)
@@ -65,8 +65,8 @@ def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
         told = ", ".join([*parts, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
         agent, _ = load_agent(run.agent_folder(entry), run.options.device)
         contestants.append(Contestant(entry.name, entry.seed, told + _told_placebo(config), agent, config.placebo is not None))
-    rule = rule_of(floor_beside(found))
-    return [*contestants, *_hybrids(run, log, rule, contestants)]
+    rules = rules_beside(found) if run.recipe.evaluation.hybrids else []
+    return [*contestants, *_hybrids(run, log, rules, contestants)]
 
 
 def _floors(run: Run, log: Any, vectors: Any, tfidf: Any) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _floors(run: Run, log: Any, vectors: Any, tfidf: Any) -> dict[str, Any]:
         return floors(config, log.training, n_items, vectors, recency(run.folder("log"), log), tfidf, choose=choose)
 
 
-def _hybrids(run: Run, log: Any, rule: Any, contestants: list[Any]) -> list[Any]:
+def _hybrids(run: Run, log: Any, rules: Any, contestants: list[Any]) -> list[Any]:
     """Agents with item texts and item-kNN beside them, weighted on validation."""
     from learec.evaluation.evaluate import Contestant
     from learec.evaluation.hybrid import hybrid_of
@@ -89,7 +89,7 @@ def _hybrids(run: Run, log: Any, rule: Any, contestants: list[Any]) -> list[Any]
     config, found = run.recipe.evaluation, []
     for name, new in zip(config.hybrids, config.hybrid_names, strict=True):
         for base in (one for one in contestants if one.name == name):
-            hybrid = hybrid_of(base.scorer, rule, log, mask_seen=config.mask_seen, seed=run.recipe.seed)
+            hybrid = hybrid_of(base.scorer, rules, log, mask_seen=config.mask_seen, seed=run.recipe.seed)
             told = f"{name} + item texts + item_knn, weights chosen on validation"
             found.append(Contestant(new, base.seed, told, hybrid, base.is_control))
     return found

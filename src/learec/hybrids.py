@@ -6,6 +6,7 @@ import numpy as np
 
 from learec.annotations.table import load_annotations
 from learec.artifacts import check_files, read_manifest
+from learec.data.ease import Explained, item_knn_by_ease
 from learec.data.log import load_log
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule
 from learec.errors import ArtifactError, ConfigError
@@ -36,7 +37,8 @@ def beside_for(chosen: Chosen) -> Beside:
             f"and run `{MAKE_WITH}`"
         )
     found = weights[column]
-    if "knn_shrinkage" not in found:
+    by_ease = "ease_regularisation" in found
+    if not by_ease and "knn_shrinkage" not in found:
         told = "stale: made by an earlier version, which does not say what item-kNN a hybrid had"
         raise ArtifactError(f"{run_folder / 'results'}: {told}; refresh it with `{MAKE_WITH}`")
     log = load_log(run_folder / "log")
@@ -51,7 +53,11 @@ def beside_for(chosen: Chosen) -> Beside:
     vectors = tfidf_of(log) if annotations is None else annotations.item_vectors
     if vectors is None:
         vectors = np.zeros((log.catalog.n_items + 1, 0), dtype=np.float32)
-    knn = ItemKNN.fit(log.training, log.catalog.n_items, found["knn_decay"], found["knn_shrinkage"])
-    content = ContentKNN(vectors, found.get("text_decay", found["knn_decay"]))  # without texts nothing fades
+    if by_ease:
+        texts = Explained(vectors, found["ease_text_weight"]) if "ease_text_weight" in found else None
+        knn = item_knn_by_ease(log.training, log.catalog.n_items, found["ease_decay"], found["ease_regularisation"], texts)
+    else:
+        knn = ItemKNN.fit(log.training, log.catalog.n_items, found["knn_decay"], found["knn_shrinkage"])
+    content = ContentKNN(vectors, found.get("text_decay", knn.decay))  # without texts nothing fades
     rule = Rule(content, knn, text_weight=found["text_weight"], knn_weight=found["knn_weight"])
     return Beside(rule, HISTORY, manifest.digest)

@@ -236,13 +236,16 @@ def test_a_hybrid_is_exported_as_it_was_measured(whole, tmp_path):
     assert [item.title for item in answer.items] == [item["title"] for item in example["recommendations"]["lea-hybrid"]]
     chosen = json.loads((run / "results/floors.json").read_text())
     counted = chosen["item_knn"]["settings"]
-    assert (chosen["item_knn"]["tried"], counted) == (16, {name: weights[name] for name in ("knn_decay", "knn_shrinkage")})
-    assert (settings["decay"], settings["text_decay"]) == (weights["knn_decay"], weights["text_decay"])
+    by_ease = "ease_decay" in weights
+    of_counts = chosen["cease"]["settings"] if by_ease else counted
+    assert (chosen["item_knn"]["tried"], of_counts) == (16, {name: weights[name] for name in of_counts})
+    decay = weights["ease_decay" if by_ease else "knn_decay"]
+    assert (settings["decay"], settings["text_decay"]) == (decay, weights["text_decay"])
     rows = {row["name"]: row["description"] for row in json.loads((run / "results/tables.json").read_text())["rows"]}
     assert rows["item_knn"].endswith(
         f" (knn_decay {counted['knn_decay']:g}, knn_shrinkage {counted['knn_shrinkage']:g}, the best of 16 on validation)"
     )
-    without = {name: value for name, value in weights.items() if name not in counted}
+    without = {name: value for name, value in weights.items() if name not in of_counts}
     (run / "results/hybrids.json").write_text(json.dumps({"lea-hybrid/0": without}))
     manifest = json.loads((run / "results/manifest.json").read_text())
     manifest["files"]["hybrids.json"] = file_digest(run / "results/hybrids.json")

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learec.data import ease
+from learec.data.ease import Explained
 from learec.data.log import Sessions
 from learec.errors import ConfigError
 from learec.evaluation import literature
@@ -156,6 +157,23 @@ def test_ease_solves_the_normal_equations_of_every_item_without_itself(rng, monk
         inputs = seen[:, others]
         expected = np.linalg.solve(inputs.T @ inputs + 2.0 * np.eye(9), inputs.T @ seen[:, item])
         np.testing.assert_allclose(weights[others, item], expected, atol=2e-6)
+
+
+def test_cease_solves_the_normal_equations_of_sessions_and_texts_together(rng):
+    rows = [rng.choice(np.arange(1, 10), rng.integers(1, 6), replace=False).tolist() for _ in range(40)]
+    vectors = rng.normal(size=(11, 3)).astype(np.float32)
+    vectors[0] = 0  # item 10 is in no session
+    weights = EASE.fit(sessions_of(*rows), 10, 2.0, 1.0, Explained(vectors, 5.0)).weights
+    seen = np.zeros((40, 11))
+    for number, row in enumerate(rows):
+        seen[number, row] = 1
+    both = np.concatenate([seen, np.sqrt(5.0) * vectors.T])
+    for item in range(11):
+        others = np.delete(np.arange(11), item)
+        inputs = both[:, others]
+        expected = np.linalg.solve(inputs.T @ inputs + 2.0 * np.eye(10), inputs.T @ both[:, item])
+        np.testing.assert_allclose(weights[others, item], expected, atol=1e-5)
+    assert np.abs(weights[:, 10]).max() > 0.01, "texts alone place an item that nobody took"
 
 
 def test_an_item_that_no_training_session_has_neither_gives_nor_gets_a_weight():

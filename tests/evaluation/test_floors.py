@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from learec.config import FLOORS, EvaluationConfig
+from learec.data.ease import Explained
 from learec.data.log import Catalog, Part, Sessions
 from learec.data.neighbours import ContentKNN, Rule
 from learec.evaluation.floors import (
@@ -65,9 +66,9 @@ def test_floors_without_what_they_need_are_left_out_with_the_reason():
     assert found.keys() | reasons.keys() == FLOORS
     assert not found.keys() & reasons.keys()
     assert left_out(EvaluationConfig(), 20_000, has_vectors=True, has_texts=True) == {}
-    assert left_out(EvaluationConfig(), 55_368, has_vectors=True, has_texts=True) == {
-        "ease": "55,368 items are more than ease_items = 20,000 in [evaluation], and its matrix would take 12.3 GB"
-    }
+    told = "55,368 items are more than ease_items = 20,000 in [evaluation], and its matrix would take 12.3 GB"
+    without = left_out(EvaluationConfig(), 55_368, has_vectors=True, has_texts=True)
+    assert without == dict.fromkeys(("ease", "cease", "tfidf_cease"), told)
 
 
 def test_words_alone_stand_in_the_tfidf_rule_and_catalogs_without_any_have_none(small_log):
@@ -124,6 +125,25 @@ def test_the_rules_read_the_chosen_counts_and_choose_how_they_read_texts(small_l
     assert (rule.validation, rule.tried, len(set(by_hand)) > 1) == (max(by_hand), len(by_hand), True)
 
 
+def test_cease_has_the_chosen_regularisation_and_chooses_how_much_texts_weigh(small_log):
+    config, words = EvaluationConfig(ease_decay=(0.9, 0.7)), tfidf_of(small_log)
+    log, n_items = small_log, small_log.catalog.n_items
+    chosen = floors(config, log.training, n_items, words[:, :4], tfidf=words, choose=on(log))
+    regularisation = chosen["ease"].settings["ease_regularisation"]
+    for name, vectors in (("cease", words[:, :4]), ("tfidf_cease", words)):
+        by_hand = {
+            (weight, decay): EASE.fit(log.training, n_items, regularisation, decay, Explained(vectors, weight))
+            for weight in config.ease_text_weight
+            for decay in config.ease_decay
+        }
+        found = chosen[name]
+        values = {settings: validation_of(scorer, log) for settings, scorer in by_hand.items()}
+        assert (found.validation, found.tried) == (max(values.values()), 6)
+        settings = found.settings["ease_text_weight"], found.settings["ease_decay"]
+        assert (values[settings], found.settings["ease_regularisation"]) == (found.validation, regularisation)
+        np.testing.assert_array_equal(found.scorer.weights, by_hand[settings].weights)
+
+
 def popularities(log):
     scorer = floors(EvaluationConfig(), log.training, log.catalog.n_items, None, choose=first)["popularity"].scorer
     return [({"number": float(number)}, scorer) for number in range(3)]
@@ -157,19 +177,21 @@ def test_validation_chooses_on_as_many_targets_as_the_bounds_say_and_masks_as_th
     assert len(choosing_targets(small_log, 0)) == 10
 
 
-def test_no_more_than_two_matrices_of_ease_are_held_while_one_is_chosen(small_log):
+@pytest.mark.parametrize("words", [False, True])
+def test_no_more_matrices_of_ease_are_held_than_are_chosen_and_two_while_one_is(small_log, words):
     gone, held = [], []
 
     def fit(*given):
         weights = np.zeros((small_log.catalog.n_items + 1,) * 2, np.float32)
         weakref.finalize(weights, gone.append, 1)
         held.append(len(held) + 1 - len(gone))
-        return EASE(weights, given[-1])
+        return EASE(weights, given[3])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EASE, "fit", fit)
-        floors(EvaluationConfig(), small_log.training, small_log.catalog.n_items, None, choose=on(small_log))
-    assert held == [1, 2, 2]
+        texts = tfidf_of(small_log) if words else None
+        floors(EvaluationConfig(), small_log.training, small_log.catalog.n_items, None, tfidf=texts, choose=on(small_log))
+    assert held == ([1, 2, 2, 2, 3, 3] if words else [1, 2, 2])
 
 
 def test_a_floor_tells_its_settings_and_of_how_many_they_are_the_best(small_log):

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from learec.data.ease import Explained, item_knn_by_ease
 from learec.data.log import Part
 from learec.data.neighbours import UNSEEN, ContentKNN, ItemKNN, Rule
 from learec.evaluation.evaluate import Contestant
 from learec.evaluation.floors import Floor
-from learec.evaluation.hybrid import KNN_WEIGHTS, TEXT_WEIGHTS, Hybrid, floor_beside, hybrid_of, rule_of
+from learec.evaluation.hybrid import KNN_WEIGHTS, TEXT_WEIGHTS, Hybrid, floor_beside, hybrid_of, rule_of, rules_beside
+from learec.evaluation.literature import EASE
 from learec.evaluation.metrics import ndcg, ranks
 
 
@@ -60,7 +62,7 @@ def test_scores_are_logits_and_weighted_evidence_by_hand():
 
 def test_the_chosen_weights_reach_what_is_said_and_nothing_tried_is_better(small_log):
     agent, rule = Noise(small_log.catalog.n_items), a_rule(small_log)
-    found = hybrid_of(agent, rule, small_log, mask_seen=True, seed=0)
+    found = hybrid_of(agent, [Floor(rule, {})], small_log, mask_seen=True, seed=0)
     assert found.validation == pytest.approx(validation(found, small_log))
     for text in TEXT_WEIGHTS:
         for knn in KNN_WEIGHTS:
@@ -72,21 +74,22 @@ def test_the_chosen_weights_reach_what_is_said_and_nothing_tried_is_better(small
 
 def test_validation_chooses_and_the_test_part_has_no_say(small_log):
     rule = a_rule(small_log)
-    knows = hybrid_of(Oracle(small_log, Part.VALIDATION), rule, small_log, mask_seen=True, seed=0)
+    knows = hybrid_of(Oracle(small_log, Part.VALIDATION), [Floor(rule, {})], small_log, mask_seen=True, seed=0)
     assert knows.validation > validation(rule, small_log)
     test_items = small_log.sessions.items.copy()
     targets = small_log.targets(Part.TEST)
     test_items[targets] = np.random.default_rng(0).permutation(test_items[targets])
     other = dataclasses.replace(small_log, sessions=dataclasses.replace(small_log.sessions, items=test_items))
     agent = Noise(small_log.catalog.n_items)
-    assert hybrid_of(agent, rule, small_log, mask_seen=True, seed=0).weights == hybrid_of(
-        agent, rule, other, mask_seen=True, seed=0
-    ).weights  # fmt: skip
+    chosen = [hybrid_of(agent, [Floor(rule, {})], log, mask_seen=True, seed=0).chosen for log in (small_log, other)]
+    assert chosen[0] == chosen[1]
 
 
 def test_without_item_vectors_texts_have_no_weight(small_log):
     nothing = np.zeros((small_log.catalog.n_items + 1, 0), dtype=np.float32)
-    found = hybrid_of(Noise(small_log.catalog.n_items), a_rule(small_log, nothing), small_log, mask_seen=True, seed=0)
+    found = hybrid_of(
+        Noise(small_log.catalog.n_items), [Floor(a_rule(small_log, nothing), {})], small_log, mask_seen=True, seed=0
+    )
     assert found.rule.text_weight == 0
     assert found.validation == pytest.approx(validation(found, small_log))
 
@@ -102,7 +105,7 @@ def test_of_many_targets_as_many_are_asked_as_the_bound_says_and_the_seed_says_w
 
     for seed in (1, 1, 2):
         asked.append([])
-        hybrid_of(Counted(small_log.catalog.n_items), a_rule(small_log), small_log, mask_seen=True, seed=seed)
+        hybrid_of(Counted(small_log.catalog.n_items), [Floor(a_rule(small_log), {})], small_log, mask_seen=True, seed=seed)
     first, same, other = ([[item for item in row if item] for row in rows] for rows in asked)
     assert len(first) == 20 < len(small_log.targets(Part.VALIDATION))
     assert first == same != other
@@ -124,3 +127,33 @@ def test_beside_an_agent_stands_the_rule_that_was_chosen_else_that_of_words_else
     assert rule_of(Floor(rule, {})) is rule
     alone = rule_of(counts)
     assert (alone.knn, alone.content.vectors.shape) == (rule.knn, (small_log.catalog.n_items + 1, 0))
+
+
+def test_an_ease_may_stand_in_the_place_of_cosines_and_validation_says_whether(small_log):
+    rule, n_items = a_rule(small_log), small_log.catalog.n_items
+    of_rule = {"knn_decay": 0.8, "knn_shrinkage": 0.0, "text_decay": 0.8, "text_weight": 4.0}
+    fitted = EASE.fit(small_log.training, n_items, 5.0, 0.7, Explained(rule.content.vectors, 2.0))
+    of_ease = {"ease_regularisation": 5.0, "ease_text_weight": 2.0, "ease_decay": 0.7}
+    floors = {"item_knn": Floor(rule.knn, {}), "tfidf_rule": Floor(rule, of_rule), "tfidf_cease": Floor(fitted, of_ease)}
+    [plain, other] = rules_beside(floors)
+    assert (plain.scorer, plain.settings) == (rule, of_rule)
+    assert other.settings == {**of_ease, "text_decay": 0.8}
+    assert other.scorer.content is rule.content
+    expected = item_knn_by_ease(small_log.training, n_items, 0.7, 5.0, Explained(rule.content.vectors, 2.0))
+    np.testing.assert_array_equal(other.scorer.knn.similarity.toarray(), expected.similarity.toarray())
+    agent = Noise(n_items)
+    alone = [hybrid_of(agent, [one], small_log, mask_seen=True, seed=0) for one in (plain, other)]
+    both = hybrid_of(agent, [plain, other], small_log, mask_seen=True, seed=0)
+    best = max(alone, key=lambda one: one.validation)
+    assert alone[0].validation != alone[1].validation
+    assert both.chosen == best.chosen
+    assert both.rule.knn is best.rule.knn
+    assert rules_beside({name: floors[name] for name in ("item_knn", "tfidf_rule")}) == [plain]
+
+
+def test_beside_counts_alone_stands_ease_without_texts(small_log):
+    knn = a_rule(small_log).knn
+    fitted = EASE.fit(small_log.training, small_log.catalog.n_items, 5.0, 0.7)
+    floors = {"item_knn": Floor(knn, {}), "ease": Floor(fitted, {"ease_regularisation": 5.0, "ease_decay": 0.7})}
+    assert [one.scorer.content.vectors.shape[1] for one in rules_beside(floors)] == [0, 0]
+    assert rules_beside(floors)[1].scorer.knn.decay == 0.7

@@ -8,7 +8,19 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from learec.config.records import Count, Positive, Record, Share
 
 FLOORS = frozenset(
-    {"popularity", "recent_popularity", "last_item", "item_knn", "v_sknn", "ease", "content_knn", "rule", "tfidf_rule"}
+    {
+        "popularity",
+        "recent_popularity",
+        "last_item",
+        "item_knn",
+        "v_sknn",
+        "ease",
+        "content_knn",
+        "rule",
+        "cease",
+        "tfidf_rule",
+        "tfidf_cease",
+    }
 )
 
 
@@ -58,9 +70,12 @@ class EvaluationConfig(Record):
     ease_decay: Shares = Field(
         (1.0, 0.9, 0.8, 0.7, 0.6), description="ease: weight of the history's items falls by this per step of age; 1 is off"
     )
+    ease_text_weight: Positives = Field(
+        (3.0, 1.0, 10.0), description="cease, tfidf_cease: of the texts that the regression explains beside sessions"
+    )
     ease_items: Count = Field(
         20_000,
-        description="ease is left out with more items: its matrix takes 4 * items^2 bytes, two while one is chosen",
+        description="ease and both cease are left out with more items: a matrix takes 4 * items^2 bytes, and four are held",
     )
     recency_half_life: Shares = Field(
         (0.05, 0.3, 0.1, 0.03, 0.01),

@@ -1,8 +1,10 @@
 """EASE's weights between items, a linear regression of every item on all others in closed form, and item-kNN by them."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import sparse
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 
 from learec.data.log import Floats, Sessions
 from learec.data.neighbours import ItemKNN, counted_together
@@ -13,15 +15,28 @@ NEAREST = 200  # neighbours of an item that are kept
 MIRRORED = 1024  # rows of a symmetric matrix copied at once
 
 
-def ease_weights(together: sparse.csr_array, regularisation: float, named: str) -> Floats:
-    """The weights B that minimise |X - X B|^2 + regularisation * |B|^2 with a diagonal of zeros, (N + 1, N + 1).
+@dataclass(frozen=True)
+class Explained:
+    """Item texts that the regression explains beside sessions."""
 
-    X is the binary session x item matrix, together X'X; with P = (X'X + regularisation)^-1, B_ij = -P_ij / P_jj (Steck, WWW
-    2019, arXiv:1905.03375). Takes one matrix of 4 * (N + 1)^2 bytes and N^3 multiplications. Raises ConfigError, with the
-    setting as `named`, where the regularisation is so little that single precision cannot invert.
+    vectors: Floats  # (N + 1, W)
+    weight: float
+
+
+def ease_weights(together: sparse.csr_array, regularisation: float, named: str, texts: Explained | None = None) -> Floats:
+    """The weights B that minimise |X - X B|^2 + w * |V' - V' B|^2 + regularisation * |B|^2 with a diagonal of zeros.
+
+    X is the binary session x item matrix, together X'X, V the vectors and w the weight of texts. With P = (X'X + w * V V' +
+    regularisation)^-1, B_ij = -P_ij / P_jj (N + 1, N + 1): without texts EASE (Steck, WWW 2019, arXiv:1905.03375), with them
+    CEASE (Jeunen, Van Balen & Goethals, RecSys 2020, doi:10.1145/3383313.3418480). Takes one matrix of 4 * (N + 1)^2 bytes and
+    N^3 multiplications. Raises ConfigError, with the setting as `named`, where the regularisation is so little that single
+    precision cannot invert.
     """
     gram = together.toarray(order="F")
     largest = float(gram.sum(axis=1).max())  # no eigenvalue is above it
+    if texts is not None:
+        gram = blas.ssyrk(texts.weight, texts.vectors.T, beta=1.0, c=gram, trans=1, lower=1, overwrite_c=1)  # the lower half
+        largest += texts.weight * float(np.square(texts.vectors).sum())
     gram[np.diag_indices_from(gram)] += regularisation
     inverse = inverted(gram) if regularisation > largest * np.finfo(gram.dtype).eps else None
     if inverse is None:
@@ -48,15 +63,21 @@ def inverted(matrix: Floats) -> Floats | None:
     return inverse
 
 
-def item_knn_by_ease(training: Sessions, n_items: int, decay: float, regularisation: float) -> ItemKNN:
+def item_knn_by_ease(
+    training: Sessions, n_items: int, decay: float, regularisation: float, texts: Explained | None = None
+) -> ItemKNN:
     """item-kNN with EASE's weights in the place of cosines. Raises ConfigError as ease_weights does.
 
-    Of every item the NEAREST largest weights above 0 are kept. A cosine counts what a neighbour's neighbour says once more;
-    a regression weight does not.
+    A cosine counts what a neighbour's neighbour says once more; a regression weight does not.
     """
-    weights = ease_weights(counted_together(training, n_items), regularisation, "an agent's ease_regularisation")
-    np.maximum(weights, 0, out=weights)
+    weights = ease_weights(counted_together(training, n_items), regularisation, "an agent's ease_regularisation", texts)
+    return item_knn_by(weights, decay)
+
+
+def item_knn_by(weights: Floats, decay: float) -> ItemKNN:
+    """item-kNN whose neighbours of an item are those of the NEAREST largest weights (N + 1, N + 1) above 0."""
+    weights = np.maximum(weights, 0)
     if weights.shape[1] > NEAREST:
-        for row in weights:  # one after the other: a second matrix would not fit beside it
+        for row in weights:  # one after the other: one more matrix would not fit beside it
             row[row < np.partition(row, -NEAREST)[-NEAREST]] = 0
     return ItemKNN(sparse.csr_array(weights), decay)

@@ -17,7 +17,7 @@ from learec.errors import ConfigError
 from learec.evaluation.compare import Values
 from learec.evaluation.examples import examples
 from learec.evaluation.floors import Floor, has_texts, left_out
-from learec.evaluation.hybrid import Hybrid, floor_beside
+from learec.evaluation.hybrid import Hybrid
 from learec.evaluation.lists import Shelf, list_measures
 from learec.evaluation.metrics import HISTORY, METRICS, SELECTING, Scorer, ranking, ranks
 from learec.evaluation.policy_values import Knowledge, PolicyValues
@@ -106,7 +106,7 @@ def evaluate(
         (partial / FLOORS_FILE).write_text(json.dumps(told, indent=1), encoding="utf-8")
         agents = [c for c in contestants if c.seed is not None]
         hybrids = {c.column: c.scorer for c in agents if isinstance(c.scorer, Hybrid)}
-        weights = {column: {**floor_beside(floors).settings, **hybrid.weights} for column, hybrid in hybrids.items()}
+        weights = {column: hybrid.chosen for column, hybrid in hybrids.items()}
         (partial / HYBRIDS_FILE).write_text(json.dumps(weights, indent=1), encoding="utf-8")
         first = {c.name: c.scorer for c in agents if c.seed == min(o.seed or 0 for o in agents if o.name == c.name)}
         shown = examples(log, annotations, first, config.mask_seen, seed)

@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from learec.config import EvaluationConfig, derived_seed
+from learec.data.ease import Explained
 from learec.data.log import Floats, Ints, Log, Part, Sessions
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule, counted_together
 from learec.data.tfidf import tfidf_vectors
@@ -30,7 +31,9 @@ DESCRIPTIONS = {
     "ease": "linear regression of every item on all others, solved in closed form",
     "content_knn": "whitened item tokens nearest to the history's, nothing trained",
     "rule": "texts as in content_knn and the logarithm of item_knn added up, nothing trained",
-    "tfidf_rule": "the same with TF-IDF of the texts: no language model had a part in it",
+    "cease": "ease that explains the texts of content_knn too",
+    "tfidf_rule": "the rule with TF-IDF of the texts: no language model had a part in it",
+    "tfidf_cease": "cease with TF-IDF of the texts",
 }
 MOST_TARGETS, FEWEST_TARGETS = 10_000, 2_000  # of the validation part, on which settings are chosen
 MOST_SCORES = 200_000_000  # fewer targets where a catalog is so large that more scores would be made
@@ -148,7 +151,7 @@ def floors(
     """All floors by name but those left out. Without recency, a step's age is told from its place in the session.
 
     item_vectors are of the language model, tfidf of words alone, (N + 1, W) each. The rules are given the item-kNN that was
-    chosen, and choose how they read texts.
+    chosen, and choose how they read texts; so are both CEASE the regularisation of EASE.
     """
     recency = recency or Recency.of_order(training)
     absent = left_out(config, n_items, item_vectors is not None, tfidf is not None)
@@ -164,9 +167,12 @@ def floors(
         found["ease"] = choose(_ease(config, training, n_items))
     if item_vectors is not None:
         found["content_knn"] = choose(({"knn_decay": one}, ContentKNN(item_vectors, one)) for one in config.knn_decay)
-        found["rule"] = choose(_rule(config, item_vectors, counted))
-    if tfidf is not None:
-        found["tfidf_rule"] = choose(_rule(config, tfidf, counted))
+    for before, vectors in (("", item_vectors), ("tfidf_", tfidf)):
+        if vectors is not None:
+            found[f"{before}rule"] = choose(_rule(config, vectors, counted))
+        if vectors is not None and "ease" in found:
+            regularisation = found["ease"].settings["ease_regularisation"]
+            found[f"{before}cease"] = choose(_cease(config, training, n_items, vectors, regularisation))
     return found
 
 
@@ -177,7 +183,9 @@ def n_tried(config: EvaluationConfig, n_items: int, *, has_vectors: bool, has_te
     tried = len(config.recency_half_life) + decays * len(config.knn_shrinkage)
     tried += len(config.sknn_neighbours) * len(config.sknn_sample)
     if "ease" not in left_out(config, n_items, has_vectors, has_texts):
-        tried += len(config.ease_regularisation) * len(config.ease_decay)
+        decays_of_ease = len(config.ease_decay)
+        tried += len(config.ease_regularisation) * decays_of_ease
+        tried += (has_vectors + has_texts) * len(config.ease_text_weight) * decays_of_ease
     return tried + has_vectors * (decays + rule) + has_texts * rule
 
 
@@ -211,6 +219,17 @@ def _ease(config: EvaluationConfig, training: Sessions, n_items: int) -> Iterato
         del fitted
 
 
+def _cease(
+    config: EvaluationConfig, training: Sessions, n_items: int, vectors: Floats, regularisation: float
+) -> Iterator[tuple[Settings, EASE]]:
+    for weight in config.ease_text_weight:
+        fitted = EASE.fit(training, n_items, regularisation, config.ease_decay[0], Explained(vectors, weight))
+        for decay in config.ease_decay:
+            settings = {"ease_regularisation": regularisation, "ease_text_weight": weight, "ease_decay": decay}
+            yield settings, replace(fitted, decay=decay)
+        del fitted
+
+
 def _rule(config: EvaluationConfig, vectors: Floats, counted: Floor[ItemKNN]) -> Iterator[tuple[Settings, Rule]]:
     for decay, weight in itertools.product(config.knn_decay, config.text_weight):
         settings = {**counted.settings, "text_decay": decay, "text_weight": weight}
@@ -219,17 +238,19 @@ def _rule(config: EvaluationConfig, vectors: Floats, counted: Floor[ItemKNN]) ->
 
 def left_out(config: EvaluationConfig, n_items: int, has_vectors: bool, has_texts: bool) -> dict[str, str]:
     """Floors that a table has to do without, and why."""
-    reasons = {}
+    reasons: dict[str, str] = {}
+    if n_items > TFIDF_ITEMS:
+        told = f"{n_items:,} items are more than {TFIDF_ITEMS:,}, whose texts would take minutes"
+        reasons |= dict.fromkeys(("tfidf_rule", "tfidf_cease"), told)
+    elif not has_texts:
+        reasons |= dict.fromkeys(("tfidf_rule", "tfidf_cease"), "no item has a text")
+    if not has_vectors:
+        reasons |= dict.fromkeys(("content_knn", "rule", "cease"), "it needs item vectors, which learec annotate makes")
     if n_items > config.ease_items:
         size = 4 * (n_items + 1) ** 2 / 1e9
-        reasons["ease"] = (
+        told = (
             f"{n_items:,} items are more than ease_items = {config.ease_items:,} in [evaluation], and its matrix would take "
             f"{size:.1f} GB"
         )
-    if n_items > TFIDF_ITEMS:
-        reasons["tfidf_rule"] = f"{n_items:,} items are more than {TFIDF_ITEMS:,}, whose texts would take minutes"
-    elif not has_texts:
-        reasons["tfidf_rule"] = "no item has a text"
-    if not has_vectors:
-        reasons |= dict.fromkeys(("content_knn", "rule"), "it needs item vectors, which learec annotate makes")
+        reasons |= dict.fromkeys(("ease", "cease", "tfidf_cease"), told)
     return reasons

@@ -1,22 +1,26 @@
 """Hybrids: an agent's logits, item texts and item-kNN added up, with weights that validation chooses.
 
 A small agent has a row of numbers for an item and forgets what counts and texts say of rare ones; both are at hand where it
-serves, and cost no training. The agent alone is one of the choices, so on the validation part a hybrid is never behind it.
+serves, and cost no training. Validation also chooses between item-kNN's cosines and CEASE's weights as what counts say. The
+agent alone is one of the choices, so on the validation part a hybrid is never behind it.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
 
+from learec.data.ease import item_knn_by
 from learec.data.log import Floats, Ints, Log
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule
-from learec.evaluation.floors import Floor, choosing_targets
+from learec.evaluation.floors import Floor, Settings, choosing_targets
+from learec.evaluation.literature import EASE
 from learec.evaluation.metrics import HISTORY, Scorer, ndcg, ranks_of_each
 
 TEXT_WEIGHTS = (0.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of the cosine, against logits
-KNN_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # of item-kNN's logarithm
+KNN_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # of item-kNN's logarithm
+EASE_BESIDE = {"rule": "cease", "tfidf_rule": "tfidf_cease", "item_knn": "ease"}  # which explains the texts that a rule reads
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,14 @@ class Hybrid:
 
     agent: Scorer
     rule: Rule
+    settings: Settings = field(default_factory=dict)  # that its rule was made with
     validation: float = float("nan")  # NDCG@10 that its weights reached on the targets they were chosen on
 
     @property
-    def weights(self) -> dict[str, float]:
-        """What validation chose; with the settings of its rule it can be made again."""
-        rule = self.rule
-        return {"text_weight": rule.text_weight, "knn_weight": rule.knn_weight, "validation": self.validation}
+    def chosen(self) -> dict[str, float]:
+        """What validation chose, with which it can be made again."""
+        weights = {"text_weight": self.rule.text_weight, "knn_weight": self.rule.knn_weight}
+        return {**self.settings, **weights, "validation": self.validation}
 
     def scores(self, histories: Ints, lengths: Ints) -> Floats:
         """Logits plus the rule, (B, N + 1)."""
@@ -51,26 +56,45 @@ def rule_of(floor: Floor[Scorer]) -> Rule:
     return Rule(ContentKNN(np.zeros((knn.similarity.shape[0], 0), dtype=np.float32), knn.decay), knn, text_weight=0.0)
 
 
-def hybrid_of(agent: Scorer, rule: Rule, log: Log, *, mask_seen: bool, seed: int) -> Hybrid:
-    """The hybrid whose weights have the best NDCG@10 on the validation part; of equal ones, that with the smaller weights.
+def rules_beside(floors: Mapping[str, Floor[Scorer]]) -> list[Floor[Rule]]:
+    """What may stand beside an agent: the floor_beside, and the same with an EASE's weights in the place of cosines."""
+    floor = floor_beside(floors)
+    rule = rule_of(floor)
+    ease = floors.get(EASE_BESIDE[next(name for name, one in floors.items() if one is floor)])
+    if ease is None:
+        return [Floor(rule, floor.settings)]
+    fitted = cast("EASE", ease.scorer)
+    settings = {**ease.settings, "text_decay": rule.content.decay}
+    return [Floor(rule, floor.settings), Floor(replace(rule, knn=item_knn_by(fitted.weights, fitted.decay)), settings)]
 
-    The rule's own weights are not read. Texts get no weight where its vectors have no numbers.
+
+def hybrid_of(agent: Scorer, rules: Sequence[Floor[Rule]], log: Log, *, mask_seen: bool, seed: int) -> Hybrid:
+    """The hybrid whose rule and weights have the best NDCG@10 on the validation part; of equal ones, the first rule's smallest.
+
+    The rules' own weights are not read; all read the same texts, which get no weight where their vectors have no numbers.
     """
     targets = choosing_targets(log, seed)
-    texts = TEXT_WEIGHTS if rule.content.vectors.shape[1] else TEXT_WEIGHTS[:1]
-    tried = [replace(rule, text_weight=text, knn_weight=knn) for text in texts for knn in KNN_WEIGHTS]
+    texts = TEXT_WEIGHTS if rules[0].scorer.content.vectors.shape[1] else TEXT_WEIGHTS[:1]
+    weighted = [(text, knn) for text in texts for knn in KNN_WEIGHTS]
+    tried = [
+        replace(floor, scorer=replace(floor.scorer, text_weight=text, knn_weight=knn))
+        for floor in rules
+        for text, knn in weighted
+    ]
 
     def each(histories: Ints, lengths: Ints) -> Iterator[Floats]:
-        logits, (text, counts) = agent.scores(histories, lengths), rule.evidence(histories, lengths)
+        logits = agent.scores(histories, lengths)
         scores = np.empty_like(logits)
-        for one in tried:
-            np.multiply(text, np.float32(one.text_weight), out=scores)
-            scores += logits
-            scores += np.float32(one.knn_weight) * counts
-            yield scores
+        for floor in rules:
+            text, counts = floor.scorer.evidence(histories, lengths)
+            for text_weight, knn_weight in weighted:
+                np.multiply(text, np.float32(text_weight), out=scores)
+                scores += logits
+                scores += np.float32(knn_weight) * counts
+                yield scores
 
     width = log.catalog.n_items + 1
     ranks = ranks_of_each(each, len(tried), width, log.sessions, targets, mask_seen=mask_seen, max_length=HISTORY)
     means = ndcg(ranks, 10).mean(axis=1) if len(targets) else np.zeros(len(tried))
     best = int(means.argmax())
-    return Hybrid(agent, tried[best], float(means[best]))
+    return Hybrid(agent, tried[best].scorer, tried[best].settings, float(means[best]))

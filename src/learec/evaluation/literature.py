@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from learec.data.ease import ease_weights
+from learec.data.ease import Explained, ease_weights
 from learec.data.log import Floats, Ints, Sessions
 from learec.data.neighbours import binary, counted_together, recency_weights
 from learec.data.windows import batches_by_budget
@@ -106,9 +106,10 @@ class EASE:
     decay: float
 
     @classmethod
-    def fit(cls, training: Sessions, n_items: int, regularisation: float, decay: float) -> "EASE":
-        """Solve it, as data/ease.py does. Raises ConfigError if it is singular."""
-        weights = ease_weights(counted_together(training, n_items), regularisation, "evaluation.ease_regularisation")
+    def fit(cls, training: Sessions, n_items: int, regularisation: float, decay: float, texts: Explained | None = None) -> "EASE":
+        """Solve it, as data/ease.py does; with texts it is CEASE. Raises ConfigError if it is singular."""
+        together = counted_together(training, n_items)
+        weights = ease_weights(together, regularisation, "evaluation.ease_regularisation", texts)
         return cls(weights, decay)
 
     def scores(self, histories: Ints, lengths: Ints) -> Floats:
