@@ -3,6 +3,7 @@
 import shutil
 from functools import partial
 from io import StringIO
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,9 +14,10 @@ from safetensors.numpy import load_file, save_file
 from learec.agents.agent import WEIGHTS
 from learec.agents.train import train
 from learec.annotations.annotate import annotate
+from learec.annotations.table import load_annotations
 from learec.artifacts import building, file_digest, read_manifest, request_for
 from learec.config import AgentConfig, AgentEntry, AnnotationsConfig, Columns, DataConfig
-from learec.data.ease import item_knn_by_ease
+from learec.data.ease import Explained, item_knn_by_ease
 from learec.data.log import MAKE_WITH, Part, load_log
 from learec.data.neighbours import SHRINKAGE, ItemKNN, unit_rows
 from learec.data.prepare import prepare
@@ -218,10 +220,13 @@ def whole_run(frames, tmp_path_factory):
     digest = read_manifest(folder / "environment", "environment", MAKE_WITH).digest
     config = AnnotationsConfig(n_augmented=2, margin=100.0)
     annotate(config, log, environment, digest, folder / "annotations", reporter=quiet)
-    for name, settings in {"plain": {}, "told": {"item_knn": True}, "ease": {"item_knn": True, "knn_similarity": "ease"}}.items():
+    ease: dict[str, Any] = {"item_knn": True, "knn_similarity": "ease"}
+    cease = {**ease, "lea": ("content",), "ease_text_weight": 3.0}
+    for name, settings in {"plain": {}, "told": {"item_knn": True}, "ease": ease, "cease": cease}.items():
         entry = AgentEntry(name, 0, AgentConfig(hidden_size=4, epochs=1, **settings))
         agent = folder / "agents" / name / "seed-0"
-        train(entry, log, None, agent, device="cpu", reporter=quiet, validate=lambda agent: {"NDCG@10": 0.0})
+        annotations = load_annotations(folder / "annotations") if entry.config.lea else None
+        train(entry, log, annotations, agent, device="cpu", reporter=quiet, validate=lambda agent: {"NDCG@10": 0.0})
     return folder
 
 
@@ -234,7 +239,10 @@ def run(whole_run, tmp_path):
 def test_a_run_as_the_line_makes_it_is_clean_and_everything_in_it_was_looked_at(run):
     clean, printed = audited(run)
     assert clean
-    assert printed.splitlines()[-1] == "No leak in log/, environment/, annotations/, ease/seed-0, plain/seed-0, told/seed-0."
+    assert (
+        printed.splitlines()[-1]
+        == "No leak in log/, environment/, annotations/, cease/seed-0, ease/seed-0, plain/seed-0, told/seed-0."
+    )
     assert "note:" not in printed
 
 
@@ -364,7 +372,12 @@ BY_COSINE = partial(ItemKNN.fit, decay=0.8, shrinkage=SHRINKAGE)
 BY_EASE = partial(item_knn_by_ease, decay=0.8, regularisation=200.0)
 
 
-@pytest.mark.parametrize(("name", "fit"), [("told", BY_COSINE), ("ease", BY_EASE)])
+def by_cease(sessions, n_items):
+    vectors = np.array(Arithmetic(n_items).item_vectors, dtype=np.float32)
+    return item_knn_by_ease(sessions, n_items, 0.8, 200.0, Explained(vectors, 3.0))
+
+
+@pytest.mark.parametrize(("name", "fit"), [("told", BY_COSINE), ("ease", BY_EASE), ("cease", by_cease)])
 def test_an_agent_whose_counts_know_a_held_out_step_is_named(run, name, fit):
     agent, log = run / "agents" / name / "seed-0", load_log(run / "log")
     weights = load_file(agent / WEIGHTS)

@@ -60,7 +60,8 @@ def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
     ]
     for entry in run.recipe.entries:
         config = entry.config
-        counts = "item_knn by EASE's weights" if config.knn_similarity == "ease" else "item_knn"
+        ease = "CEASE" if config.ease_text_weight else "EASE"
+        counts = f"item_knn by {ease}'s weights" if config.knn_similarity == "ease" else "item_knn"
         parts = [config.encoder, config.objective, *([counts] if config.item_knn else [])]
         told = ", ".join([*parts, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
         agent, _ = load_agent(run.agent_folder(entry), run.options.device)

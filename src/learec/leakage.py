@@ -13,7 +13,7 @@ from learec.annotations.table import COLUMNS
 from learec.artifacts import MANIFEST, Manifest, check_files, load_array, read_manifest
 from learec.data.audit_text import tell
 from learec.data.audited import open_split
-from learec.data.ease import ease_weights
+from learec.data.ease import Explained, ease_weights
 from learec.data.log import MAKE_WITH, Bools, Floats, Ints, Log, Sessions
 from learec.data.neighbours import ItemKNN, counted_together
 from learec.errors import ArtifactError
@@ -230,18 +230,22 @@ def _check_counts(folder: Path, manifest: Manifest, log: Log, found: Findings) -
     if any(part is None for part in held) or not len(np.asarray(held[-1])):
         return
     asked = manifest.request.config["evidence"]
-    if not _are_those_of(log, asked, *map(np.asarray, held)):
+    vectors = np.asarray(_tensor(folder, manifest, "evidence.vectors"))
+    if not _are_those_of(log, asked, vectors, *map(np.asarray, held)):
         found.failures.append(
             f"{folder}: its item-kNN is not that of the training steps, so it may know held-out ones; make it again with "
             "`learec train RECIPE`"
         )
 
 
-def _are_those_of(log: Log, asked: Mapping[str, float], starts: Ints, neighbours: Ints, similarity: Floats) -> bool:
+def _are_those_of(
+    log: Log, asked: Mapping[str, float], vectors: Floats, starts: Ints, neighbours: Ints, similarity: Floats
+) -> bool:
     """Whether an agent's item-kNN is what it asked for, of the training steps."""
     if "regularisation" in asked:  # another machine rounds otherwise, and so may keep another neighbour of nearly the same weight
         together = counted_together(log.training, log.catalog.n_items)
-        weights = ease_weights(together, asked["regularisation"], "an agent's ease_regularisation")
+        texts = Explained(vectors, asked["text_weight"]) if "text_weight" in asked else None
+        weights = ease_weights(together, asked["regularisation"], "an agent's ease_regularisation", texts)
         if len(starts) != len(weights) + 1:
             return False
         items = np.repeat(np.arange(len(weights)), np.diff(starts))

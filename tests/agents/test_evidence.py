@@ -1,5 +1,6 @@
 """Evidence within an agent: told without one's own counts, added to logits with trained weights, kept, and served."""
 
+import dataclasses
 import json
 from functools import partial
 
@@ -10,7 +11,7 @@ import torch
 
 from learec.agents.agent import Agent, load_agent
 from learec.agents.batches import Batches
-from learec.agents.evidence import AT_START, Evidence, Teller, settings_of
+from learec.agents.evidence import Evidence, Teller, settings_of
 from learec.agents.full_softmax import FullActor
 from learec.agents.item_product import Scratch
 from learec.agents.learner import Learner, optimizers_for
@@ -20,7 +21,7 @@ from learec.annotations.table import Annotations, load_annotations
 from learec.annotations.text_environment import TextEnvironment
 from learec.config import AgentConfig, AgentEntry, AnnotationsConfig
 from learec.data import other_sessions
-from learec.data.ease import item_knn_by_ease
+from learec.data.ease import Explained, item_knn_by_ease
 from learec.data.log import Catalog, Log, Part, Sessions
 from learec.data.neighbours import SHRINKAGE, UNSEEN, ItemKNN
 from learec.data.other_sessions import FOLDS, OtherSessions, as_array
@@ -119,12 +120,12 @@ def test_log_probabilities_and_gradients_are_those_of_the_sum_of_all_three(small
 def test_an_agent_that_has_learnt_nothing_ranks_as_the_rule_does_where_its_rows_say_nothing(
     small_log, annotations, decay, shrinkage
 ):
-    asked = BOTH.model_copy(update={"knn_decay": decay, "knn_shrinkage": shrinkage})
+    asked = BOTH.replaced({"knn_decay": decay, "knn_shrinkage": shrinkage, "evidence_weights": (2.0, 3.0)})
     agent = agent_of(asked, small_log, annotations)
     torch.nn.init.zeros_(agent.item_embedding.weight)
     histories, lengths = small_log.training.histories(np.arange(1, 40), 10)
     rule = agent.evidence.rule()
-    assert (rule.text_weight, rule.knn_weight, rule.content.decay, rule.knn.decay) == (*AT_START, decay, decay)
+    assert (rule.text_weight, rule.knn_weight, rule.content.decay, rule.knn.decay) == (*asked.evidence_weights, decay, decay)
     expected, found = rule.scores(histories, lengths), agent.scores(histories, lengths)
     possible = np.isfinite(found)
     np.testing.assert_allclose(found[possible], expected[possible], rtol=1e-5)
@@ -147,6 +148,28 @@ def test_an_agent_that_counts_by_ease_has_its_weights_and_says_so(small_log, ann
     assert settings_of(asked)["evidence"]["regularisation"] == 7.0
     assert "shrinkage" not in settings_of(asked)["evidence"]
     assert "regularisation" not in settings_of(BOTH)["evidence"]
+
+
+@pytest.mark.parametrize("placebo", [None, "text"])
+def test_an_agent_that_counts_by_cease_explains_the_texts_that_it_reads(small_log, annotations, placebo):
+    texts = {"knn_similarity": "ease", "ease_regularisation": 7.0, "ease_text_weight": 5.0}
+    asked = BOTH.replaced(texts if placebo is None else {**texts, "placebo": placebo})
+    vectors = np.roll(annotations.item_vectors, 1, axis=1)  # the caller gives a placebo's in their place
+    given = annotations if placebo is None else dataclasses.replace(annotations, item_vectors=vectors)
+    evidence = agent_of(asked, small_log, given).evidence
+    n_items = small_log.catalog.n_items
+    explained = Explained(np.array(given.item_vectors, dtype=np.float32), 5.0)
+    expected = item_knn_by_ease(small_log.training, n_items, 0.8, 7.0, explained).similarity
+    np.testing.assert_array_equal(evidence.rule().knn.similarity.toarray(), expected.toarray())
+    without = item_knn_by_ease(small_log.training, n_items, 0.8, 7.0).similarity
+    assert abs(expected - without).max() > 0.01
+    others = Teller.of(evidence, asked, small_log, 0).others
+    part = small_log.training.select(others.fold_of[small_log.training.session_of] != 0)
+    of_first = as_array(others.similarity[: n_items + 1])
+    np.testing.assert_array_equal(of_first, item_knn_by_ease(part, n_items, 0.8, 7.0, explained).similarity.toarray())
+    assert settings_of(asked)["evidence"]["text_weight"] == 5.0
+    with pytest.raises(ConfigError, match="ease_text_weight is of the texts that lea content reads"):
+        asked.replaced({"knn_similarity": "cosine"})
 
 
 def test_ease_without_item_knn_and_ease_of_too_many_items_are_refused(small_log, tmp_path, quiet, monkeypatch):
@@ -255,7 +278,7 @@ def test_a_trained_agent_moves_its_weights_and_scores_the_same_when_opened_again
 
     train(AgentEntry("a", 0, config), small_log, annotations, tmp_path / "a", device="cpu", reporter=quiet, validate=validate)
     agent, manifest = load_agent(tmp_path / "a", "cpu")
-    assert agent.evidence.weights.tolist() != list(AT_START)
+    assert agent.evidence.weights.tolist() != list(config.evidence_weights)
     assert [manifest.notes["evidence"][name] for name in ("text_weight", "knn_weight")] == agent.evidence.weights.tolist()
     np.testing.assert_array_equal(agent.scores(*small_log.training.histories(np.arange(1, 30), 10)), measured[-1])
     assert manifest.request.config["item_knn"] is True

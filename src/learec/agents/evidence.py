@@ -14,25 +14,24 @@ from torch import Tensor, nn
 
 from learec.annotations.table import Annotations
 from learec.config import AgentConfig, derived_seed
-from learec.data.ease import NEAREST, item_knn_by_ease
-from learec.data.log import Ints, Log, Sessions
+from learec.data.ease import NEAREST, Explained, item_knn_by_ease
+from learec.data.log import Floats, Ints, Log, Sessions
 from learec.data.neighbours import UNSEEN, ContentKNN, ItemKNN, Rule
 from learec.data.other_sessions import FOLDS, Matrix, OtherSessions, as_array
 
-AT_START = (4.0, 1.0)  # weights of texts and counts: the rule's where nothing was chosen
 PARTS = ("vectors", "starts", "neighbours", "cosines")  # of the evidence itself: texts, and a compressed sparse matrix
 
 
 class Evidence(nn.Module):
     """The rule as part of an agent. Texts without numbers, or no neighbours, are the absence of one of the two."""
 
-    def __init__(self, content: ContentKNN, knn: ItemKNN) -> None:
-        """Content's vectors may have no columns, and item-kNN no neighbours."""
+    def __init__(self, content: ContentKNN, knn: ItemKNN, at_start: tuple[float, float]) -> None:
+        """Content's vectors may have no columns, and item-kNN no neighbours. at_start are weights of texts and counts."""
         super().__init__()
         there = torch.tensor([bool(content.vectors.shape[1]), bool(knn.similarity.nnz)])
-        self.weights = nn.Parameter(torch.tensor(AT_START) * there)
+        self.weights = nn.Parameter(torch.tensor(at_start) * there)
         self.vectors = nn.Buffer(torch.from_numpy(content.vectors), persistent=False)  # where the agent is trained
-        self._rule = _Shared(Rule(content, knn, *AT_START))
+        self._rule = _Shared(Rule(content, knn, *at_start))
 
     @classmethod
     def of(cls, config: AgentConfig, log: Log, annotations: Annotations | None) -> "Evidence | None":
@@ -43,7 +42,7 @@ class Evidence(nn.Module):
         vectors = annotations.item_vectors if annotations is not None and "content" in config.lea else np.zeros((n_items + 1, 0))
         counted = log.training if config.item_knn else log.training.select(np.zeros(log.training.n_steps, dtype=bool))
         content = ContentKNN(np.array(vectors, dtype=np.float32), config.knn_decay)
-        return cls(content, item_knn_of(config, n_items)(counted))
+        return cls(content, item_knn_of(config, content.vectors)(counted), config.evidence_weights)
 
     @classmethod
     def stored(cls, config: AgentConfig, weights: Mapping[str, Tensor]) -> "Evidence | None":
@@ -52,7 +51,7 @@ class Evidence(nn.Module):
             return None
         vectors, starts, neighbours, cosines = (weights[f"evidence.{name}"].numpy() for name in PARTS)
         similarity = sparse.csr_array((cosines, neighbours, starts), shape=(len(vectors),) * 2)
-        return cls(ContentKNN(vectors, config.knn_decay), ItemKNN(similarity, config.knn_decay))
+        return cls(ContentKNN(vectors, config.knn_decay), ItemKNN(similarity, config.knn_decay), config.evidence_weights)
 
     def tables(self) -> dict[str, Tensor]:
         """What is not trained, under the names by which an agent's file has it."""
@@ -82,10 +81,14 @@ class _Shared:
         return self
 
 
-def item_knn_of(config: AgentConfig, n_items: int) -> Callable[[Sessions], ItemKNN]:
-    """How an agent of this config counts."""
+def item_knn_of(config: AgentConfig, vectors: Floats) -> Callable[[Sessions], ItemKNN]:
+    """How an agent of this config counts, given the vectors (N + 1, W) of its texts."""
+    n_items = len(vectors) - 1
     if config.knn_similarity == "ease":
-        return partial(item_knn_by_ease, n_items=n_items, decay=config.knn_decay, regularisation=config.ease_regularisation)
+        texts = Explained(vectors, config.ease_text_weight) if config.ease_text_weight else None
+        return partial(
+            item_knn_by_ease, n_items=n_items, decay=config.knn_decay, regularisation=config.ease_regularisation, texts=texts
+        )
     return partial(ItemKNN.fit, n_items=n_items, decay=config.knn_decay, shrinkage=config.knn_shrinkage)
 
 
@@ -94,7 +97,8 @@ def settings_of(config: AgentConfig) -> dict[str, dict[str, float]]:
     if not config.reads_evidence:
         return {}
     if config.knn_similarity == "ease":
-        counting = {"regularisation": config.ease_regularisation, "nearest": NEAREST}
+        of_texts = {"text_weight": config.ease_text_weight} if config.ease_text_weight else {}
+        counting = {"regularisation": config.ease_regularisation, **of_texts, "nearest": NEAREST}
     else:
         counting = {"shrinkage": config.knn_shrinkage}
     return {"evidence": {"decay": config.knn_decay, **counting, "unseen": UNSEEN, "folds": FOLDS}}
@@ -136,7 +140,7 @@ class Teller:
         """For the evidence that an agent reads of this log."""
         counted = np.full(log.training.n_steps, config.item_knn)
         others = OtherSessions.of(
-            log.training, counted, item_knn_of(config, log.catalog.n_items),
+            log.training, counted, item_knn_of(config, evidence.rule().content.vectors),
             history=config.max_length, seed=derived_seed("evidence", seed),
         )  # fmt: skip
         return cls(evidence.rule().content, evidence.vectors, evidence.vectors.T.contiguous(), others)

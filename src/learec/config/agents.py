@@ -36,8 +36,11 @@ class AgentConfig(Record):
     """One recommender: train. `[agent]` in a recipe holds what all of its agents share."""
 
     came_later: ClassVar[frozenset[str]] = frozenset(
-        {"item_knn", "evidence_learning_rate", "knn_decay", "knn_shrinkage", "knn_similarity", "ease_regularisation"}
-    )
+        {
+            "item_knn", "evidence_learning_rate", "evidence_weights", "knn_decay", "knn_shrinkage", "knn_similarity",
+            "ease_regularisation", "ease_text_weight",
+        }
+    )  # fmt: skip
 
     preset: Literal["strong", "published"] = Field("strong", description="values of the settings that are not named")
     encoder: Encoder = "sasrec"
@@ -59,6 +62,12 @@ class AgentConfig(Record):
         description="item_knn: of two items, the cosine of their sessions, or the largest of EASE's weights (docs/agents.md)",
     )
     ease_regularisation: Positive = Field(200.0, description="of those weights: few counts, little trust")
+    ease_text_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="above 0 they explain the texts of content too, as CEASE does: of texts beside sessions"
+    )
+    evidence_weights: tuple[float, float] = Field(
+        (4.0, 1.0), description="of content's cosine and of item_knn's logarithm, before training"
+    )
     placebo: Placebo | None = Field(
         None, description="a control of the same size in place of the columns (annotations/controls.py); true is shuffled"
     )
@@ -143,6 +152,10 @@ class AgentConfig(Record):
             )
         if self.knn_similarity == "ease" and not self.item_knn:
             raise ValueError("knn_similarity ease says how item_knn counts, and item_knn is off; set it to true")
+        if self.ease_text_weight and not (self.knn_similarity == "ease" and "content" in self.lea):
+            raise ValueError(
+                "ease_text_weight is of the texts that lea content reads and knn_similarity ease explains; name both"
+            )
         if self.placebo and not self.lea:
             raise ValueError("placebo replaces the columns that lea names, and lea is empty; name them or drop placebo")
         if set(self.placebo_columns) - set(self.lea if self.placebo else ()):
