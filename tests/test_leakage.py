@@ -369,12 +369,12 @@ def test_an_agent_that_does_not_say_which_items_it_knew_is_noted(run):
 
 
 BY_COSINE = partial(ItemKNN.fit, decay=0.8, shrinkage=SHRINKAGE)
-BY_EASE = partial(item_knn_by_ease, decay=0.8, regularisation=200.0)
+BY_EASE = partial(item_knn_by_ease, decay=0.8, regularisation=200.0, named="x")
 
 
 def by_cease(sessions, n_items):
     vectors = np.array(Arithmetic(n_items).item_vectors, dtype=np.float32)
-    return item_knn_by_ease(sessions, n_items, 0.8, 200.0, Explained(vectors, 3.0))
+    return item_knn_by_ease(sessions, n_items, 0.8, 200.0, Explained(vectors, 3.0), named="x")
 
 
 @pytest.mark.parametrize(("name", "fit"), [("told", BY_COSINE), ("ease", BY_EASE), ("cease", by_cease)])

@@ -91,7 +91,9 @@ def _hybrids(run: Run, log: Any, rules: Any, contestants: list[Any]) -> list[Any
     for name, new in zip(config.hybrids, config.hybrid_names, strict=True):
         for base in (one for one in contestants if one.name == name):
             hybrid = hybrid_of(base.scorer, rules, log, mask_seen=config.mask_seen, seed=run.recipe.seed)
-            told = f"{name} + item texts + item_knn, weights chosen on validation"
+            ease = "CEASE" if "ease_text_weight" in hybrid.settings else "EASE"
+            counts = f"item_knn by {ease}'s weights" if "ease_decay" in hybrid.settings else "item_knn"
+            told = f"{name} + item texts + {counts}, chosen and weighted on validation"
             found.append(Contestant(new, base.seed, told, hybrid, base.is_control))
     return found
 

@@ -55,7 +55,10 @@ def beside_for(chosen: Chosen) -> Beside:
         vectors = np.zeros((log.catalog.n_items + 1, 0), dtype=np.float32)
     if by_ease:
         texts = Explained(vectors, found["ease_text_weight"]) if "ease_text_weight" in found else None
-        knn = item_knn_by_ease(log.training, log.catalog.n_items, found["ease_decay"], found["ease_regularisation"], texts)
+        knn = item_knn_by_ease(
+            log.training, log.catalog.n_items, found["ease_decay"], found["ease_regularisation"], texts,
+            named="evaluation.ease_regularisation",
+        )  # fmt: skip
     else:
         knn = ItemKNN.fit(log.training, log.catalog.n_items, found["knn_decay"], found["knn_shrinkage"])
     content = ContentKNN(vectors, found.get("text_decay", knn.decay))  # without texts nothing fades

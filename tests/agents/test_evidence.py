@@ -51,7 +51,7 @@ def sessions_of(*sessions):
     return Sessions(offsets, items, np.zeros(n, dtype=np.int8), np.ones(n, dtype=np.float32))
 
 
-BY_EASE = partial(item_knn_by_ease, n_items=8, decay=0.5, regularisation=3.0)
+BY_EASE = partial(item_knn_by_ease, n_items=8, decay=0.5, regularisation=3.0, named="x")
 BY_COSINE = partial(ItemKNN.fit, n_items=8, decay=0.5, shrinkage=1.0)
 
 
@@ -139,7 +139,7 @@ def test_an_agent_that_has_learnt_nothing_ranks_as_the_rule_does_where_its_rows_
 def test_an_agent_that_counts_by_ease_has_its_weights_and_says_so(small_log, annotations):
     asked = BOTH.replaced({"knn_similarity": "ease", "ease_regularisation": 7.0})
     evidence = agent_of(asked, small_log, annotations).evidence
-    expected = item_knn_by_ease(small_log.training, small_log.catalog.n_items, 0.8, 7.0).similarity
+    expected = item_knn_by_ease(small_log.training, small_log.catalog.n_items, 0.8, 7.0, named="x").similarity
     assert expected.nnz
     np.testing.assert_array_equal(evidence.rule().knn.similarity.toarray(), expected.toarray())
     histories = small_log.training.histories(np.arange(1, 40), 10)
@@ -159,14 +159,14 @@ def test_an_agent_that_counts_by_cease_explains_the_texts_that_it_reads(small_lo
     evidence = agent_of(asked, small_log, given).evidence
     n_items = small_log.catalog.n_items
     explained = Explained(np.array(given.item_vectors, dtype=np.float32), 5.0)
-    expected = item_knn_by_ease(small_log.training, n_items, 0.8, 7.0, explained).similarity
+    expected = item_knn_by_ease(small_log.training, n_items, 0.8, 7.0, explained, named="x").similarity
     np.testing.assert_array_equal(evidence.rule().knn.similarity.toarray(), expected.toarray())
-    without = item_knn_by_ease(small_log.training, n_items, 0.8, 7.0).similarity
+    without = item_knn_by_ease(small_log.training, n_items, 0.8, 7.0, named="x").similarity
     assert abs(expected - without).max() > 0.01
     others = Teller.of(evidence, asked, small_log, 0).others
     part = small_log.training.select(others.fold_of[small_log.training.session_of] != 0)
     of_first = as_array(others.similarity[: n_items + 1])
-    np.testing.assert_array_equal(of_first, item_knn_by_ease(part, n_items, 0.8, 7.0, explained).similarity.toarray())
+    np.testing.assert_array_equal(of_first, item_knn_by_ease(part, n_items, 0.8, 7.0, explained, named="x").similarity.toarray())
     assert settings_of(asked)["evidence"]["text_weight"] == 5.0
     with pytest.raises(ConfigError, match="ease_text_weight is of the texts that lea content reads"):
         asked.replaced({"knn_similarity": "cosine"})

@@ -9,9 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from learec.artifacts import COST, file_digest
+from learec.data.ease import Explained, item_knn_by_ease
+from learec.data.log import load_log
+from learec.serving.hybrid import load_rule
 
 COMMAND = [sys.executable, "-c", "from learec.cli import main; main()"]
 RECIPE = """
@@ -245,11 +249,24 @@ def test_a_hybrid_is_exported_as_it_was_measured(whole, tmp_path):
     assert rows["item_knn"].endswith(
         f" (knn_decay {counted['knn_decay']:g}, knn_shrinkage {counted['knn_shrinkage']:g}, the best of 16 on validation)"
     )
-    without = {name: value for name, value in weights.items() if name not in of_counts}
-    (run / "results/hybrids.json").write_text(json.dumps({"lea-hybrid/0": without}))
-    manifest = json.loads((run / "results/manifest.json").read_text())
-    manifest["files"]["hybrids.json"] = file_digest(run / "results/hybrids.json")
-    (run / "results/manifest.json").write_text(json.dumps(manifest))
+
+    def choose(**settings):
+        (run / "results/hybrids.json").write_text(json.dumps({"lea-hybrid/0": settings}))
+        manifest = json.loads((run / "results/manifest.json").read_text())
+        manifest["files"]["hybrids.json"] = file_digest(run / "results/hybrids.json")
+        (run / "results/manifest.json").write_text(json.dumps(manifest))
+
+    log, vectors = load_log(run / "log"), np.load(run / "annotations/item_vectors.npy").astype(np.float32)
+    for of_ease in ({}, {"ease_text_weight": 3.0}):
+        choose(**of_ease, ease_regularisation=9.0, ease_decay=0.7, text_decay=0.6, text_weight=2.0, knn_weight=4.0)
+        again = learec("export", "runs/small", "--hybrid", "--agent", "lea/0", cwd=root)
+        assert again.returncode == 0, again.stderr
+        exported = load_rule(run / "export/lea/seed-0", {"decay": 0.7, "text_decay": 0.6, "text_weight": 2, "knn_weight": 4})
+        explained = Explained(vectors, 3.0) if of_ease else None
+        measured = item_knn_by_ease(log.training, log.catalog.n_items, 0.7, 9.0, explained, named="x")
+        assert measured.similarity.nnz
+        assert abs(exported.knn.similarity - measured.similarity).max() < 3e-6
+    choose(**{name: value for name, value in weights.items() if name not in of_counts})
     again = learec("export", "runs/small", "--hybrid", "--agent", "lea/0", cwd=root)
     assert again.returncode != 0
     assert "runs/small/results: stale: made by an earlier version" in " ".join(again.stderr.split())

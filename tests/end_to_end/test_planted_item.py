@@ -81,6 +81,9 @@ def two_runs(request, tmp_path_factory, llm_folder):
         entry = AgentEntry("lea", 0, config)
         validate = {"device": "cpu", "reporter": quiet, "validate": lambda agent: {"none": 0.0}}
         train(entry, log, annotations, folder / "agent", **validate)
+        told = {"item_knn": True, "knn_similarity": "ease", "ease_regularisation": 5.0, "ease_text_weight": 3.0}
+        entry = AgentEntry("told", 0, AgentConfig(lea=("content",), hidden_size=8, epochs=1, **told))
+        train(entry, log, annotations, folder / "told", **validate)
         folders.append(folder)
     return folders
 
@@ -124,3 +127,12 @@ def test_the_agent_is_the_same_tensors_and_never_recommends_it(two_runs):
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not first["encoder.items.weight"][N_ITEMS + 1].any()
     assert first["cold_items"].tolist() == [N_ITEMS + 1]
+
+
+def test_an_agent_that_reads_all_texts_has_but_the_planted_items_own_from_it(two_runs):
+    first, second = (load_file(folder / "told/agent.safetensors") for folder in two_runs)
+    vectors = [agent.pop("evidence.vectors") for agent in (first, second)]
+    assert torch.equal(vectors[0][:-1], vectors[1][:-1])
+    assert not torch.equal(vectors[0][-1], vectors[1][-1])
+    assert len(first["evidence.neighbours"])
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []

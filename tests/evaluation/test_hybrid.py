@@ -139,7 +139,7 @@ def test_an_ease_may_stand_in_the_place_of_cosines_and_validation_says_whether(s
     assert (plain.scorer, plain.settings) == (rule, of_rule)
     assert other.settings == {**of_ease, "text_decay": 0.8}
     assert other.scorer.content is rule.content
-    expected = item_knn_by_ease(small_log.training, n_items, 0.7, 5.0, Explained(rule.content.vectors, 2.0))
+    expected = item_knn_by_ease(small_log.training, n_items, 0.7, 5.0, Explained(rule.content.vectors, 2.0), named="x")
     np.testing.assert_array_equal(other.scorer.knn.similarity.toarray(), expected.similarity.toarray())
     agent = Noise(n_items)
     alone = [hybrid_of(agent, [one], small_log, mask_seen=True, seed=0) for one in (plain, other)]

@@ -87,8 +87,9 @@ def item_knn_of(config: AgentConfig, vectors: Floats) -> Callable[[Sessions], It
     if config.knn_similarity == "ease":
         texts = Explained(vectors, config.ease_text_weight) if config.ease_text_weight else None
         return partial(
-            item_knn_by_ease, n_items=n_items, decay=config.knn_decay, regularisation=config.ease_regularisation, texts=texts
-        )
+            item_knn_by_ease, n_items=n_items, decay=config.knn_decay, regularisation=config.ease_regularisation, texts=texts,
+            named="an agent's ease_regularisation",
+        )  # fmt: skip
     return partial(ItemKNN.fit, n_items=n_items, decay=config.knn_decay, shrinkage=config.knn_shrinkage)
 
 

@@ -56,7 +56,7 @@ def experiment(
     for job, why in progress.failed.items():
         more = len(progress.left_out(job))
         reporter.say(f"missing: {job}: {why}{f'; {more} more jobs are left out with it' if more else ''}")
-    reporter.say(f"tables: {workplace.own / 'tables.md'}, {workplace.own / 'tables.tex'}, {workplace.own / 'cells.parquet'}")
+    reporter.say(f"tables: {workplace.own / 'tables.md'}, {workplace.own / 'tables.tex'}, cells.parquet and comparisons.parquet")
     if progress.failed:
         reporter.say(f"what each job printed: {workplace.own / 'logs'}; run the same command again to try the missing ones")
         raise typer.Exit(INCOMPLETE)

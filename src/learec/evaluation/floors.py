@@ -252,5 +252,6 @@ def left_out(config: EvaluationConfig, n_items: int, has_vectors: bool, has_text
             f"{n_items:,} items are more than ease_items = {config.ease_items:,} in [evaluation], and its matrix would take "
             f"{size:.1f} GB"
         )
-        reasons |= dict.fromkeys(("ease", "cease", "tfidf_cease"), told)
+        for name in ("ease", "cease", "tfidf_cease"):
+            reasons[name] = f"{reasons[name]}; {told}" if name in reasons else told
     return reasons
