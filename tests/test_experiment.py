@@ -32,6 +32,8 @@ n_layers = 1
 epochs = 2
 batch_size = 32
 [evaluation]
+ease_decay = 0.8
+ease_text_weight = 3.0
 resamples = 20
 permutations = 199
 rollout_users = 0

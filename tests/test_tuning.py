@@ -45,6 +45,8 @@ batch_size = 32
 encoder = "gru4rec"
 objective = "snqn"
 [evaluation]
+ease_decay = 0.8
+ease_text_weight = 3.0
 resamples = 20
 compare = [["snqn", "sasrec"]]
 """

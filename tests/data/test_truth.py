@@ -141,6 +141,8 @@ hidden_size = 8
 epochs = 2
 objective = "snqn"
 [evaluation]
+ease_decay = 0.8
+ease_text_weight = 3.0
 resamples = 20
 rollout_steps = 2
 """
@@ -194,7 +196,7 @@ def test_evaluate_rolls_out_a_simulated_run_and_does_without_if_the_truth_is_gon
         STAGES["evaluate"](run)
         found.append(json.loads((run.folder("results") / "tables.json").read_text())["values"])
         shutil.rmtree(run.folder("truth"), ignore_errors=True)
-    assert [row["name"] for row in found[0]["rollout"]["rows"]][-2:] == ["tfidf_rule", "gru4rec"]
+    assert [row["name"] for row in found[0]["rollout"]["rows"]][-2:] == ["tfidf_cease", "gru4rec"]
     assert found[1]["rollout"] is None and "there is no truth/ here" in found[1]["without"]["rollout"]
 
 

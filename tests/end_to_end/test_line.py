@@ -15,7 +15,8 @@ import pytest
 from learec.artifacts import COST, file_digest
 from learec.data.ease import Explained, item_knn_by_ease
 from learec.data.log import load_log
-from learec.serving.hybrid import load_rule
+from learec.hybrids import beside_for
+from learec.serving.choose import choose_agent
 
 COMMAND = [sys.executable, "-c", "from learec.cli import main; main()"]
 RECIPE = """
@@ -51,6 +52,8 @@ encoder = "gru4rec"
 objective = "snqn"
 lea = ["state", "reward", "augmented"]
 [evaluation]
+ease_decay = 0.8
+ease_text_weight = 3.0
 resamples = 100
 hybrids = ["lea"]
 compare = [["lea", "sasrec"], ["lea-hybrid", "lea"]]
@@ -259,13 +262,12 @@ def test_a_hybrid_is_exported_as_it_was_measured(whole, tmp_path):
     log, vectors = load_log(run / "log"), np.load(run / "annotations/item_vectors.npy").astype(np.float32)
     for of_ease in ({}, {"ease_text_weight": 3.0}):
         choose(**of_ease, ease_regularisation=9.0, ease_decay=0.7, text_decay=0.6, text_weight=2.0, knn_weight=4.0)
-        again = learec("export", "runs/small", "--hybrid", "--agent", "lea/0", cwd=root)
-        assert again.returncode == 0, again.stderr
-        exported = load_rule(run / "export/lea/seed-0", {"decay": 0.7, "text_decay": 0.6, "text_weight": 2, "knn_weight": 4})
+        rule = beside_for(choose_agent(run, "lea/0")).rule
         explained = Explained(vectors, 3.0) if of_ease else None
         measured = item_knn_by_ease(log.training, log.catalog.n_items, 0.7, 9.0, explained, named="x")
         assert measured.similarity.nnz
-        assert abs(exported.knn.similarity - measured.similarity).max() < 3e-6
+        np.testing.assert_array_equal(rule.knn.similarity.toarray(), measured.similarity.toarray())
+        assert (rule.knn.decay, rule.content.decay, rule.text_weight, rule.knn_weight) == (0.7, 0.6, 2.0, 4.0)
     choose(**{name: value for name, value in weights.items() if name not in of_counts})
     again = learec("export", "runs/small", "--hybrid", "--agent", "lea/0", cwd=root)
     assert again.returncode != 0
