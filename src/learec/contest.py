@@ -60,8 +60,7 @@ def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
     ]
     for entry in run.recipe.entries:
         config = entry.config
-        ease = "CEASE" if config.ease_text_weight else "EASE"
-        counts = f"item_knn by {ease}'s weights" if config.knn_similarity == "ease" else "item_knn"
+        counts = _told_counts(config.knn_similarity == "ease", bool(config.ease_text_weight))
         parts = [config.encoder, config.objective, *([counts] if config.item_knn else [])]
         told = ", ".join([*parts, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
         agent, _ = load_agent(run.agent_folder(entry), run.options.device)
@@ -91,11 +90,14 @@ def _hybrids(run: Run, log: Any, rules: Any, contestants: list[Any]) -> list[Any
     for name, new in zip(config.hybrids, config.hybrid_names, strict=True):
         for base in (one for one in contestants if one.name == name):
             hybrid = hybrid_of(base.scorer, rules, log, mask_seen=config.mask_seen, seed=run.recipe.seed)
-            ease = "CEASE" if "ease_text_weight" in hybrid.settings else "EASE"
-            counts = f"item_knn by {ease}'s weights" if "ease_decay" in hybrid.settings else "item_knn"
+            counts = _told_counts("ease_decay" in hybrid.settings, "ease_text_weight" in hybrid.settings)
             told = f"{name} + item texts + {counts}, chosen and weighted on validation"
             found.append(Contestant(new, base.seed, told, hybrid, base.is_control))
     return found
+
+
+def _told_counts(by_ease: bool, explains_texts: bool) -> str:
+    return f"item_knn by {'CEASE' if explains_texts else 'EASE'}'s weights" if by_ease else "item_knn"
 
 
 def _told_placebo(config: AgentConfig) -> str:

@@ -11,7 +11,7 @@ from learec.data.log import Part
 from learec.data.neighbours import UNSEEN, ContentKNN, ItemKNN, Rule
 from learec.evaluation.evaluate import Contestant
 from learec.evaluation.floors import Floor
-from learec.evaluation.hybrid import KNN_WEIGHTS, TEXT_WEIGHTS, Hybrid, floor_beside, hybrid_of, rule_of, rules_beside
+from learec.evaluation.hybrid import KNN_WEIGHTS, TEXT_WEIGHTS, Hybrid, hybrid_of, name_beside, rule_of, rules_beside
 from learec.evaluation.literature import EASE
 from learec.evaluation.metrics import ndcg, ranks
 
@@ -123,7 +123,8 @@ def test_beside_an_agent_stands_the_rule_that_was_chosen_else_that_of_words_else
     counts = Floor(rule.knn, {})
     floors = {"popularity": Floor(None, {}), "item_knn": counts, "tfidf_rule": Floor(rule, {}), "rule": Floor(rule, {})}
     for name in ("rule", "tfidf_rule", "item_knn"):
-        assert floor_beside(floors) is floors.pop(name)
+        assert name_beside(floors) == name
+        del floors[name]
     assert rule_of(Floor(rule, {})) is rule
     alone = rule_of(counts)
     assert (alone.knn, alone.content.vectors.shape) == (rule.knn, (small_log.catalog.n_items + 1, 0))

@@ -5,7 +5,7 @@ serves, and cost no training. Validation also chooses between item-kNN's cosines
 agent alone is one of the choices, so on the validation part a hybrid is never behind it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -43,13 +43,13 @@ class Hybrid:
         return self.agent.scores(histories, lengths) + self.rule.scores(histories, lengths)
 
 
-def floor_beside(floors: Mapping[str, Floor[Scorer]]) -> Floor[Scorer]:
+def name_beside(floors: Collection[str]) -> str:
     """The floor whose evidence stands beside an agent: the rule, else that of TF-IDF, else item-kNN alone."""
-    return next(floors[name] for name in ("rule", "tfidf_rule", "item_knn") if name in floors)
+    return next(name for name in EASE_BESIDE if name in floors)
 
 
 def rule_of(floor: Floor[Scorer]) -> Rule:
-    """A floor_beside as a rule; item-kNN is one without texts."""
+    """A floor that stands beside an agent as a rule; item-kNN is one without texts."""
     if isinstance(floor.scorer, Rule):
         return floor.scorer
     knn = cast("ItemKNN", floor.scorer)
@@ -57,15 +57,15 @@ def rule_of(floor: Floor[Scorer]) -> Rule:
 
 
 def rules_beside(floors: Mapping[str, Floor[Scorer]]) -> list[Floor[Rule]]:
-    """What may stand beside an agent: the floor_beside, and the same with an EASE's weights in the place of cosines."""
-    floor = floor_beside(floors)
-    rule = rule_of(floor)
-    ease = floors.get(EASE_BESIDE[next(name for name, one in floors.items() if one is floor)])
+    """What may stand beside an agent: the floor of name_beside, and the same with an EASE's weights in the place of cosines."""
+    name = name_beside(floors)
+    plain = Floor(rule_of(floors[name]), floors[name].settings)
+    ease = floors.get(EASE_BESIDE[name])
     if ease is None:
-        return [Floor(rule, floor.settings)]
+        return [plain]
     fitted = cast("EASE", ease.scorer)
-    settings = {**ease.settings, "text_decay": rule.content.decay}
-    return [Floor(rule, floor.settings), Floor(replace(rule, knn=item_knn_by(fitted.weights, fitted.decay)), settings)]
+    settings = {**ease.settings, "text_decay": plain.scorer.content.decay}
+    return [plain, Floor(replace(plain.scorer, knn=item_knn_by(fitted.weights, fitted.decay)), settings)]
 
 
 def hybrid_of(agent: Scorer, rules: Sequence[Floor[Rule]], log: Log, *, mask_seen: bool, seed: int) -> Hybrid:

@@ -5,7 +5,6 @@ Means over seeds with their standard deviation come from cells.parquet, interval
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 
@@ -13,7 +12,7 @@ from learec.config.experiment import BASE
 from learec.evaluation.decimals import decimals, interval, probability, signed
 from learec.evaluation.verdicts import LEVEL, told_apart
 from learec.experiment.grid import MAIN, SUPERVISED, Cell, Plan, Planned, Point, is_placebo_of
-from learec.experiment.results import ALL_EVENTS
+from learec.experiment.results import ALL_EVENTS, Json
 
 BETTER, WORSE, BEATS_PLACEBOS = "†", "↓", "‡"
 MEANING = (
@@ -22,7 +21,6 @@ MEANING = (
 )
 FLOOR = "floor"
 POOLED = "A run is the mean of one seed's agents, each against its own base; not adjusted together with the comparisons below. "
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
