@@ -306,6 +306,15 @@ TRAINED = {
     "unknown agent": Case(
         nothing, ("recommend", "runs/small", "--history", "i1", "--agent", "gru"), ("--agent gru: no such agent", "sasrec/0")
     ),
+    "last agent not for so large a catalog": Case(
+        recipe(
+            "[agents.sasrec]",
+            "[agents.sasrec]\n[agents.new]\nepochs = 2\n[agents.late]\nitem_knn = true\nknn_similarity = 'ease'",
+        ),
+        TRAIN,
+        ("agent late: knn_similarity has 'ease', whose matrix would take", "10 items, 5 at most; leave it at 'cosine'"),
+        "import learec.agents.train; learec.agents.train.MOST_ITEMS = 5; ",
+    ),
     "device": Case(nothing, (*TRAIN, "--device", "abacus"), ("--device abacus: not usable here", "use --device cpu")),
 }
 

@@ -175,16 +175,19 @@ def _annotate_without_language_model(run: Run, log_digest: str) -> bool:
 
 def train_stage(run: Run, only: str | None = None) -> bool:
     """Every agent of the recipe, every seed; or only the seeds of one agent. Several processes train each agent together."""
-    from learec.agents.train import agent_request, train
+    from learec.agents.train import agent_request, check_catalog, train
     from learec.annotations.table import load_annotations
 
     workers, log_digest = run.workers(), require_log(run)
     digests = annotation_digests(run, log_digest, run.needs_annotations(only), only)
     log, mask_seen = open_log(run), run.recipe.evaluation.mask_seen
+    entries = [entry for entry in run.recipe.entries if only in (None, entry.name)]
+    for entry in entries:  # the last of them is not to be refused after the others have taken an hour
+        check_catalog(entry, log.catalog.n_items, workers)
     made = False
-    for entry in run.recipe.entries:
+    for entry in entries:
         folder, request = run.agent_folder(entry), agent_request(entry, log_digest, *digests)
-        if only not in (None, entry.name) or workers.from_main(_up_to_date, run, folder, request, entry.column):
+        if workers.from_main(_up_to_date, run, folder, request, entry.column):
             continue
         text = run.folder("text-annotations") if entry.config.placebo == "text" else None
         annotations = load_annotations(run.folder("annotations"), text) if entry.config.lea else None

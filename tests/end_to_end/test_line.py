@@ -230,7 +230,7 @@ def test_a_hybrid_is_exported_as_it_was_measured(whole, tmp_path):
     assert done.returncode == 0, done.stderr
     run = root / "runs/small"
     weights = json.loads((run / "results/hybrids.json").read_text())["lea-hybrid/0"]
-    told = f"; logits + {weights['text_weight']:g} x text cosine + {weights['knn_weight']:g} x log item-kNN"
+    told = f"; logits + {weights['text_weight']:g} x text cosine + {weights['knn_weight']:g} x log counts"
     assert told in " ".join(done.stdout.split())
     settings = json.loads((run / "export/lea/seed-0/manifest.json").read_text())["config"]["hybrid"]
     assert {name: settings[name] for name in ("text_weight", "knn_weight")} == {

@@ -67,7 +67,7 @@ def train(
     """
     config, seed = entry.config, entry.seed
     workers = Workers(device) if isinstance(device, str) else device
-    _check_dense(entry, log.catalog.n_items, workers)
+    check_catalog(entry, log.catalog.n_items, workers)
     request = agent_request(entry, log.digest, *digests_of(annotations))
     if annotations is not None:
         annotations = _with_placebo(entry, annotations, log)
@@ -144,7 +144,8 @@ def share(batch: Batch, process: int, n: int) -> tuple[Batch, Callable[[str], fl
     return part, lambda name: counted(name, part.steps) / max(counted(name, batch.steps), 1)
 
 
-def _check_dense(entry: AgentEntry, n_items: int, workers: Workers) -> None:
+def check_catalog(entry: AgentEntry, n_items: int, workers: Workers) -> None:
+    """Raise ConfigError for an agent that so large a catalog cannot have."""
     limit = entry.config.full_softmax_items
     if "items" in entry.config.lea and n_items > limit:
         raise ConfigError(

@@ -73,7 +73,7 @@ def export(
     ] = None,
     index_from: Annotated[int, typer.Option(min=1, help="items from which a catalog gets an index by itself")] = 1_000_000,
     hybrid: Annotated[
-        bool, typer.Option("--hybrid", help="with item texts and item-kNN beside it, as `learec evaluate` measured NAME-hybrid")
+        bool, typer.Option("--hybrid", help="with item texts and counts beside it, as `learec evaluate` measured NAME-hybrid")
     ] = False,
 ) -> None:
     """Make export/NAME/seed-S/: an agent that is served without torch. Needs log/ and the agent."""
@@ -100,7 +100,7 @@ def _megabytes(folder: Path) -> float:
 def _weighed(settings: dict[str, float] | None) -> str:
     if settings is None:
         return ""
-    return f"; logits + {settings['text_weight']:g} x text cosine + {settings['knn_weight']:g} x log item-kNN"
+    return f"; logits + {settings['text_weight']:g} x text cosine + {settings['knn_weight']:g} x log counts"
 
 
 def _measured(index: dict[str, float] | None) -> str:
