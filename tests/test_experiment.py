@@ -16,7 +16,7 @@ from rich.console import Console
 
 from learec.artifacts import COST, MANIFEST
 from learec.errors import ArtifactError
-from learec.experiment.experiment import _write_ablations
+from learec.experiment.experiment import write_ablations
 from learec.experiment.workplace import Workplace, share
 from learec.progress import Reporter
 
@@ -143,9 +143,9 @@ def test_recipes_of_a_log_stand_side_by_side_and_a_report_of_the_experiments_fol
     shutil.copytree(root / "runs/tiny/music/main", tmp_path / "runs/tiny/music/users-0.5")
     workplace = Workplace(tmp_path / "runs/tiny", tmp_path, Reporter())
     main, other = (SimpleNamespace(log="music", variant=variant) for variant in ("main", "users-0.5"))
-    _write_ablations(workplace, [main])
+    write_ablations(workplace, [main])
     assert not (tmp_path / OWN / "music.html").exists(), "one alone is no comparison"
-    _write_ablations(workplace, [main, other])
+    write_ablations(workplace, [main, other])
     page = (tmp_path / OWN / "music.html").read_text()
     assert "2 runs side by side" in page and "users-0.5" in page and "gru4rec-snqn" in page
     found = subprocess.run([*COMMAND[:-2], "report", "runs/tiny"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)

@@ -13,7 +13,7 @@ from learec.evaluation.off_policy import (
     SHRINKAGE,
     ExpectedReward,
     Judged,
-    Targets,
+    JudgedSteps,
     default_clip,
     effective_size,
     warnings,
@@ -29,7 +29,7 @@ def sessions_of(rows: list[list[int]], rewards: list[list[float]]) -> Sessions:
     return Sessions(offsets, items, np.zeros(len(items), int), worth)
 
 
-def judged(targets: Targets, best: np.ndarray, resamples: int = 200, seed: int = 0) -> Judged:
+def judged(targets: JudgedSteps, best: np.ndarray, resamples: int = 200, seed: int = 0) -> Judged:
     bootstrap = Bootstrap(targets.sessions.session_of[targets.steps], resamples, seed)
     columns = targets.columns(best)
     return Judged.of(columns, Drawn.of(columns, bootstrap))
@@ -38,7 +38,7 @@ def judged(targets: Targets, best: np.ndarray, resamples: int = 200, seed: int =
 def test_all_three_estimates_by_hand():
     sessions = sessions_of([[1, 2], [1, 3], [1, 4], [1, 2]], [[0.5, 1.0], [0.5, 0.0], [0.5, 1.0], [0.5, 0.5]])
     expected = ExpectedReward(0.5, np.array([0, 0, 0.1, -0.2, 0, 0]))
-    targets = Targets(sessions, np.array([1, 3, 5, 7]), np.array([0.5, 0.25, 0.1, 0.125]), expected, clip=3.0)
+    targets = JudgedSteps(sessions, np.array([1, 3, 5, 7]), np.array([0.5, 0.25, 0.1, 0.125]), expected, clip=3.0)
     best = np.array([[2, 3], [3, 5], [2, 3], [2, 0]])
     columns = targets.columns(best)
     np.testing.assert_allclose(columns["raw"], [0.5 / 0.5, 0.5 / 0.25, 0, 1 / 0.125])  # the last list holds one item
@@ -84,7 +84,7 @@ def test_the_share_of_variance_explained_by_hand():
 
 def test_an_empty_list_earns_nothing():
     sessions = sessions_of([[1, 2]], [[1.0, 1.0]])
-    targets = Targets(sessions, np.array([1]), np.array([0.5]), FLAT, clip=9.0)
+    targets = JudgedSteps(sessions, np.array([1]), np.array([0.5]), FLAT, clip=9.0)
     assert {name: column.tolist() for name, column in targets.columns(np.array([[0, 0]])).items()} == {
         "raw": [0], "weight": [0], "weighted": [0], "robust": [0],
     }  # fmt: skip
@@ -114,7 +114,7 @@ def drawn_log(n: int, rng: np.random.Generator, expected: ExpectedReward = FLAT,
     items = np.stack([context + 1, action + CONTEXTS + 1], axis=1).ravel()
     rewards = np.stack([np.full(n, 0.5), rng.random(n) < MEANS[context, action]], axis=1).ravel().astype(np.float32)
     sessions = Sessions(2 * np.arange(n + 1), items, np.zeros(2 * n, int), rewards)
-    targets = Targets(sessions, 2 * np.arange(n) + 1, chances[context, action], expected, clip=1e9)
+    targets = JudgedSteps(sessions, 2 * np.arange(n) + 1, chances[context, action], expected, clip=1e9)
     return targets, LISTS[context] + CONTEXTS + 1
 
 

@@ -56,7 +56,7 @@ class ExpectedReward:
 
 
 @dataclass(frozen=True)
-class Targets:
+class JudgedSteps:
     """T logged steps on which policies are judged."""
 
     sessions: Sessions
@@ -106,7 +106,7 @@ class Judged:
 
     @classmethod
     def of(cls, columns: Mapping[str, Values], drawn: Drawn) -> "Judged":
-        """From the columns of `Targets.columns` and what a bootstrap drew of them."""
+        """From the columns of `JudgedSteps.columns` and what a bootstrap drew of them."""
         used = columns["raw"] > 0
         return cls(
             ips=drawn.estimate("weighted"),

@@ -28,7 +28,7 @@ from learec.evaluation.drawn import Drawn, with_interval
 from learec.evaluation.environment_reward import rewards_of_lists, sampled
 from learec.evaluation.listeners import Listeners
 from learec.evaluation.metrics import METRICS, Ranking, Scorer
-from learec.evaluation.off_policy import LEAST, ExpectedReward, Judged, Targets, default_clip, warnings
+from learec.evaluation.off_policy import LEAST, ExpectedReward, Judged, JudgedSteps, default_clip, warnings
 from learec.evaluation.rollout import EXPOSURE
 from learec.evaluation.simulated_values import SimulatedValues
 from learec.evaluation.value_table import column_name
@@ -95,7 +95,7 @@ class PolicyValues:
             self._behaviour = Behaviour.fit(sources, log.sessions, parts)
             expected = ExpectedReward.fit(log.training, log.catalog.n_items)
             clip = config.clip_weights or default_clip(len(self._steps))
-            self._targets = Targets(log.sessions, self._steps, self._behaviour.probabilities("test"), expected, clip)
+            self._targets = JudgedSteps(log.sessions, self._steps, self._behaviour.probabilities("test"), expected, clip)
         if known.listeners is not None and "rollout" not in self._without:
             self._simulated = SimulatedValues(known.listeners, log, self._steps, config, seed)
 

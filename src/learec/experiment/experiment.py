@@ -47,10 +47,10 @@ def _write_tables(declared: Experiment, plan: Plan, workplace: Workplace, progre
     write_text(workplace.own / "tables.md", markdown(declared.name, tables, progress.missing))
     write_text(workplace.own / "tables.tex", latex(tables, progress.missing))
     for log in dict.fromkeys(run.log for run in evaluated):
-        _write_ablations(workplace, [run for run in evaluated if run.log == log])
+        write_ablations(workplace, [run for run in evaluated if run.log == log])
 
 
-def _write_ablations(workplace: Workplace, evaluated: list[Planned]) -> None:
+def write_ablations(workplace: Workplace, evaluated: list[Planned]) -> None:
     """A log's recipe and its ablations side by side on one page, with what differs in their settings."""
     if len(evaluated) > 1:
         runs = [read_run(workplace.run_folder(run), run.variant) for run in evaluated]
