@@ -1,13 +1,13 @@
 """Whatever a log was made from, later stages accept it: prepare and train through the command line, one kind of source each."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from learec.cli import app
 from learec.config import load_recipe
 from learec.data.prepare import prepare
 from learec.data.sources import Frames
@@ -28,9 +28,9 @@ EVENTS = pl.DataFrame(
 ITEMS = pl.DataFrame({"item_id": [f"i{item}" for item in range(9)], "title": [f"Thing {item}" for item in range(9)]})
 
 
-def learec(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from learec.cli import main; main()", *arguments]
-    return subprocess.run(command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+def learec(folder: Path, stage: str) -> Result:
+    """A stage of the recipe of that folder, in this process: a process each would be most of the time."""
+    return CliRunner().invoke(app, [stage, str(folder / "r.toml"), "--data", str(folder), "--folder", str(folder / "runs/r")])
 
 
 def one_file(folder):
@@ -69,9 +69,9 @@ def test_a_log_of_any_source_is_trained_on(tmp_path, source):
         recipe = load_recipe(tmp_path / "r.toml")
         prepare(recipe.data, recipe.seed, Frames(EVENTS, ITEMS), tmp_path / "runs/r/log")
     else:
-        done = learec(tmp_path, "prepare", "r.toml")
-        assert done.returncode == 0, done.stderr
-        assert "`learec audit runs/r`" in done.stdout
-    done = learec(tmp_path, "train", "r.toml")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "up to date" in learec(tmp_path, "train", "r.toml").stdout
+        done = learec(tmp_path, "prepare")
+        assert done.exit_code == 0, done.output
+        assert f"`learec audit {tmp_path / 'runs/r'}`" in " ".join(done.stdout.split())
+    done = learec(tmp_path, "train")
+    assert (done.exit_code, done.stderr) == (0, ""), done.output
+    assert "up to date" in learec(tmp_path, "train").stdout
