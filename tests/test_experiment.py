@@ -191,6 +191,22 @@ def test_every_job_has_a_file_of_what_it_printed(parallel):
     assert "epochs" in (root / OWN / "logs/music/main/gru4rec/0.txt").read_text()
 
 
+def test_a_log_that_only_leaves_out_stays_in_the_tables_until_its_results_are_stale(killed, tmp_path):
+    shutil.copytree(killed[0] / "runs", tmp_path / "runs")
+    other = EXPERIMENT[EXPERIMENT.index("[logs.music]") :].replace("music", "other")
+    (tmp_path / "tiny.toml").write_text(EXPERIMENT + other)
+    done = learec("--only", "other/main/gru4rec/0", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cells, compared = (pl.read_parquet(tmp_path / OWN / name) for name in ("cells.parquet", "comparisons.parquet"))
+    assert set(cells["log"]) == {"music", "other"}
+    assert set(compared["log"]) == {"music"}  # one agent of the other is there
+    before = cells.filter(log="music").drop("seconds", "peak_mb")
+    assert before.equals(pl.read_parquet(killed[0] / OWN / "cells.parquet").drop("seconds", "peak_mb"))
+    (tmp_path / "tiny.toml").write_text((EXPERIMENT + other).replace("resamples = 20", "resamples = 30"))
+    assert learec("--only", "other/main/gru4rec/0", cwd=tmp_path).returncode == 0
+    assert set(pl.read_parquet(tmp_path / OWN / "cells.parquet")["log"]) == {"other"}
+
+
 def test_a_killed_experiment_goes_on_and_its_cells_are_those_of_one_that_ran_in_parallel(parallel, killed):
     (root, _), (other, done, finished_before) = parallel, killed
     assert not finished_before

@@ -6,12 +6,13 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from learec.artifacts import COST, MANIFEST, finish_interrupted, is_current, write_text
 from learec.config import AgentEntry, Recipe, RunOptions
+from learec.contest import results_request_of
 from learec.errors import ArtifactError
 from learec.experiment.grid import MAIN, Plan, Planned
 from learec.experiment.jobs import Job, name_of, shared_folders
@@ -127,8 +128,18 @@ class LocalHands:
             return _seconds(run.agent_folder(job.entry)) if agent_is_current(run, job.entry) else None
         if job.stage in ("adapt", "annotate"):
             return 0.0 if _is_annotated(run) else None
+        if not job.asked:  # a log that nobody asked for stays in the tables
+            return 0.0 if self._is_made(job) else None
         # prepare reads the raw files, evaluate the recipe of finished cells, and both say themselves if it is the same
         return None
+
+    def _is_made(self, job: Job) -> bool:
+        """Whether an earlier call has prepared a log, or evaluated the cells that are there, as the recipe says today."""
+        there = self._workplace.run(job.run)
+        if job.stage == "prepare":
+            return bool(require_log(there))
+        found = replace(there, recipe=only(job.run.recipe, self._there(job.run)))
+        return is_current(found.folder("results"), results_request_of(found))
 
     def start(self, job: Job) -> None:
         """As in Hands."""
@@ -138,13 +149,15 @@ class LocalHands:
     def _finished(self, planned: Planned) -> Path:
         """The recipe of the cells that are there."""
         path = self._workplace.recipe_path(planned, ".finished")
-        entries = planned.recipe.entries
-        there = [entry for entry in entries if self._progress.states[name_of(planned, entry.column)] in DONE]
-        if len(there) == len(entries):
+        there = self._there(planned)
+        if len(there) == len(planned.recipe.entries):
             path.unlink(missing_ok=True)
             return self._workplace.recipe_path(planned)
         _write_recipe(path, only(planned.recipe, there))
         return path
+
+    def _there(self, planned: Planned) -> list[AgentEntry]:
+        return [one for one in planned.recipe.entries if self._progress.states[name_of(planned, one.column)] in DONE]
 
 
 def agent_is_current(run: Run, entry: AgentEntry) -> bool:
