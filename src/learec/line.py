@@ -181,22 +181,20 @@ def train_stage(run: Run, only: str | None = None) -> bool:
     workers, log_digest = run.workers(), require_log(run)
     digests = annotation_digests(run, log_digest, run.needs_annotations(only), only)
     log, mask_seen = open_log(run), run.recipe.evaluation.mask_seen
-    entries = [entry for entry in run.recipe.entries if only in (None, entry.name)]
-    for entry in entries:  # the last of them is not to be refused after the others have taken an hour
-        check_catalog(entry, log.catalog.n_items, workers)
-    made = False
-    for entry in entries:
+    missing = []
+    for entry in run.recipe.entries:
         folder, request = run.agent_folder(entry), agent_request(entry, log_digest, *digests)
-        if workers.from_main(_up_to_date, run, folder, request, entry.column):
-            continue
+        if only in (None, entry.name) and not workers.from_main(_up_to_date, run, folder, request, entry.column):
+            check_catalog(entry, log.catalog.n_items, workers)  # not after the agents before it have taken an hour
+            missing.append((entry, folder))
+    for entry, folder in missing:
         text = run.folder("text-annotations") if entry.config.placebo == "text" else None
         annotations = load_annotations(run.folder("annotations"), text) if entry.config.lea else None
         train(
             entry, log, annotations, folder, device=workers, reporter=run.reporter,
             validate=validation_of(log, mask_seen),
         )  # fmt: skip
-        made = True
-    return made
+    return bool(missing)
 
 
 def validation_of(log: Any, mask_seen: bool) -> Callable[[Any], dict[str, float]]:

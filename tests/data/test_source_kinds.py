@@ -73,5 +73,5 @@ def test_a_log_of_any_source_is_trained_on(tmp_path, source):
         assert done.exit_code == 0, done.output
         assert f"`learec audit {tmp_path / 'runs/r'}`" in " ".join(done.stdout.split())
     done = learec(tmp_path, "train")
-    assert (done.exit_code, done.stderr) == (0, ""), done.output
+    assert (done.exit_code, done.stderr) == (0, ""), (done.output, done.exception)
     assert "up to date" in learec(tmp_path, "train").stdout

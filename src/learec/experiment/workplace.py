@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from learec.artifacts import COST, MANIFEST, finish_interrupted, is_current, write_text
+from learec.artifacts import COST, MANIFEST, finish_interrupted, is_current, request_for, write_text
 from learec.config import AgentEntry, Recipe, RunOptions
 from learec.contest import results_request_of
 from learec.errors import ArtifactError
@@ -121,7 +121,11 @@ class LocalHands:
         """As in Hands. Shares what a variant has in common with the main recipe, which takes no process."""
         if job.stage == "share":
             main = self._mains[job.run.log]
-            share(self._workplace.run_folder(main), self._workplace.run_folder(job.run), shared_folders(job.run, main))
+            folders = self._workplace.run_folder(main), self._workplace.run_folder(job.run)
+            names = shared_folders(job.run, main)
+            if not job.asked:
+                return 0.0 if all(_has_same(*folders, name) for name in names) else None
+            share(*folders, names)
             return 0.0
         run = self._workplace.run(job.run)
         if job.entry is not None:
@@ -137,8 +141,10 @@ class LocalHands:
         """Whether an earlier call has prepared a log, or evaluated the cells that are there, as the recipe says today."""
         there = self._workplace.run(job.run)
         if job.stage == "prepare":
-            return bool(require_log(there))
+            finish_interrupted(there.folder("log"))
+            return _is_simulated(there) and bool(require_log(there))
         found = replace(there, recipe=only(job.run.recipe, self._there(job.run)))
+        finish_interrupted(found.folder("results"))
         return is_current(found.folder("results"), results_request_of(found))
 
     def start(self, job: Job) -> None:
@@ -182,6 +188,12 @@ def _is_annotated(run: Run) -> bool:
     return False
 
 
+def _is_simulated(run: Run) -> bool:
+    """Whether the raw files are those of the recipe's simulation, which a log's own request does not name; True without one."""
+    simulated = run.recipe.simulate
+    return simulated is None or is_current(run.folder("raw"), request_for("raw", simulated, {}, seed=run.recipe.seed))
+
+
 def _seconds(folder: Path) -> float:
     return float(cost_of(folder)["seconds"])
 
@@ -196,13 +208,18 @@ def share(source: Path, target: Path, names: tuple[str, ...]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         original, copy = source / name, target / name
-        if not (original / MANIFEST).exists() or _is_same(original / MANIFEST, copy / MANIFEST):
+        if _has_same(source, target, name):
             continue
         beside = target / f".{name}.old"  # a name that a stopped run may leave behind
         shutil.rmtree(beside, ignore_errors=True)
         shutil.copytree(original, beside, copy_function=os.link)
         shutil.rmtree(copy, ignore_errors=True)
         beside.rename(copy)
+
+
+def _has_same(source: Path, target: Path, name: str) -> bool:
+    """Whether a run has shared an artifact already, if there is one."""
+    return not (source / name / MANIFEST).exists() or _is_same(source / name / MANIFEST, target / name / MANIFEST)
 
 
 def _is_same(one: Path, other: Path) -> bool:
