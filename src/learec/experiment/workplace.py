@@ -142,7 +142,7 @@ class LocalHands:
         there = self._workplace.run(job.run)
         if job.stage == "prepare":
             finish_interrupted(there.folder("log"))
-            return _is_simulated(there) and bool(require_log(there))
+            return _is_raw_current(there) and bool(require_log(there))
         found = replace(there, recipe=only(job.run.recipe, self._there(job.run)))
         finish_interrupted(found.folder("results"))
         return is_current(found.folder("results"), results_request_of(found))
@@ -188,7 +188,7 @@ def _is_annotated(run: Run) -> bool:
     return False
 
 
-def _is_simulated(run: Run) -> bool:
+def _is_raw_current(run: Run) -> bool:
     """Whether the raw files are those of the recipe's simulation, which a log's own request does not name; True without one."""
     simulated = run.recipe.simulate
     return simulated is None or is_current(run.folder("raw"), request_for("raw", simulated, {}, seed=run.recipe.seed))
