@@ -1,8 +1,10 @@
 """What item tokens know of the next item: content nearest neighbours over each kind of vector, nothing trained on the log.
 
-    python benchmarks/item_tokens.py RUN_FOLDER [--trained] [--max-text-tokens 64]     (a run with log/, such as runs/industrial)
+    python benchmarks/item_tokens.py RUN_FOLDER [--trained] [--text-layers 6 ...]     (a run with log/, such as runs/industrial)
 
-Validation targets, full ranking, seen items masked; a history's direction is the sum of decay ** age * vector (decay .8).
+Validation targets (4,000 of them where there are more, with --sample), full ranking, seen items masked; a history's direction is
+the sum of decay ** age * vector (decay .8). Beside it the same vectors in the rule with item-kNN (shrinkage 50) and the best of
+the weights 1, 2, 4 on these targets.
 Vectors: means of the text's token embeddings of SmolLM2 as they are, centred, and whitened (what the environment has); TF-IDF in
 256 dimensions (the control "text"), and that whitened; with --trained, tokens trained to generate the item's text, whose
 text loss beside a shuffled item's and the mean token's is told too. Search by title: of how many items the title alone, made a
@@ -20,24 +22,23 @@ import torch
 from amortised_tokens import mean_loss
 
 from learec.config import EnvironmentConfig
-from learec.data.log import Floats, Log, Part, load_log
-from learec.data.neighbours import ContentKNN, unit_rows
+from learec.data.log import Floats, Ints, Log, Part, load_log
+from learec.data.neighbours import ContentKNN, ItemKNN, Rule, unit_rows
 from learec.data.tfidf import tfidf_vectors
 from learec.environment.item_tokens import make_item_tokens, pooled
 from learec.environment.llm import load_llm
 from learec.environment.texts import Texts
 from learec.environment.whitening import whitened
-from learec.evaluation.metrics import HISTORY, ndcg, ranks
+from learec.evaluation.metrics import HISTORY, Scorer, ndcg, ranks
 from learec.progress import Reporter
 
-DECAY, SIZE, LOSS_ITEMS = 0.8, 256, 256
+DECAY, SHRINKAGE, WEIGHTS = 0.8, 50.0, (1, 2, 4)
+SIZE, LOSS_ITEMS, SAMPLE = 256, 256, 4000
 
 
-def next_item_ndcg(log: Log, vectors: Floats) -> tuple[float, float]:
-    """NDCG@10 over the validation targets, and its standard error."""
-    targets = log.targets(Part.VALIDATION)
-    found = ranks(ContentKNN(vectors, DECAY), log.sessions, targets, mask_seen=True, max_length=HISTORY)
-    gains = ndcg(found, 10)
+def next_item_ndcg(log: Log, targets: Ints, scorer: Scorer) -> tuple[float, float]:
+    """NDCG@10 over targets, and its standard error."""
+    gains = ndcg(ranks(scorer, log.sessions, targets, mask_seen=True, max_length=HISTORY), 10)
     return float(gains.mean()), float(gains.std() / len(gains) ** 0.5)
 
 
@@ -66,6 +67,10 @@ def main() -> None:
     parser.add_argument("--trained", action="store_true", help="train tokens too; takes long on a CPU")
     parser.add_argument("--epochs", type=int, default=2, help="of their training")
     parser.add_argument("--max-text-tokens", type=int, default=64)
+    parser.add_argument(
+        "--text-layers", type=int, nargs="*", default=[], help="also vectors of texts as so many layers read them"
+    )
+    parser.add_argument("--sample", action="store_true", help=f"at most {SAMPLE} targets")
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
     log = load_log(asked.run / "log")
@@ -73,10 +78,17 @@ def main() -> None:
     llm = load_llm(config, asked.device)
     found = {}
 
+    targets = log.targets(Part.VALIDATION)
+    if asked.sample and len(targets) > SAMPLE:
+        targets = np.sort(np.random.default_rng(0).choice(targets, SAMPLE, replace=False))
+    knn = ItemKNN.fit(log.training, log.catalog.n_items, DECAY, SHRINKAGE)
+
     def tell(name: str, vectors: Floats) -> None:
-        value, error = next_item_ndcg(log, vectors)
+        content = ContentKNN(vectors, DECAY)
+        value, error = next_item_ndcg(log, targets, content)
+        rule = max(next_item_ndcg(log, targets, Rule(content, knn, weight))[0] for weight in WEIGHTS)
         found[name] = round(value, 4)
-        print(f"{name:36} {value:.4f} +- {error:.4f}", flush=True)
+        print(f"{name:36} {value:.4f} +- {error:.4f}, in the rule {rule:.4f}", flush=True)
 
     for kind in ("mean", "trained") if asked.trained else ("mean",):
         with tempfile.TemporaryDirectory() as folder:
@@ -103,6 +115,11 @@ def main() -> None:
             losses = {"its own": own, "a shuffled item's": own[order], "the mean token": own.mean(0).expand_as(own)}
             told = ", ".join(f"{name} {mean_loss(llm, those, texts):.3f}" for name, those in losses.items())
             print(f"  text loss of {LOSS_ITEMS} items after {kind} tokens: {told}", flush=True)
+    for n_layers in asked.text_layers:
+        with tempfile.TemporaryDirectory() as folder:
+            read = config.model_copy(update={"text_layers": n_layers})
+            made = make_item_tokens(llm, log, read, 0, Path(folder), Reporter())
+        tell(f"texts after {n_layers} layers, whitened", made.vectors)
     texts = log.catalog.table["text"].to_list()
     words = tfidf_vectors(texts, log.cold_items, SIZE)
     # Titles among the texts, as cold items: words, their weights and directions come from the texts alone.

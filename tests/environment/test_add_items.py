@@ -62,6 +62,7 @@ def config_of(family_folder, **settings):
 WAYS = {
     "mean": {},
     "words": {"history_text_tokens": 3},
+    "read": {"text_layers": 2},
     "trained": {"item_tokens": "trained"},
     "network": {"item_tokens": "trained", "trained_token_items": 5},
 }

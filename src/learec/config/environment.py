@@ -11,7 +11,7 @@ class EnvironmentConfig(Record):
     """The adapted language model: adapt."""
 
     came_later: ClassVar[frozenset[str]] = frozenset(
-        {"history_text_tokens", "soft_targets", "full_softmax_items", "n_sampled_items"}
+        {"history_text_tokens", "soft_targets", "full_softmax_items", "n_sampled_items", "text_layers"}
     )
 
     llm: str = Field("smollm2", description="smollm2, a local Hugging Face folder, or a hub id")
@@ -35,7 +35,10 @@ class EnvironmentConfig(Record):
         0,
         description="first tokens of its text that are read before an item's own, in histories and candidates; each costs a slot",
     )
-    whitened_size: Count = Field(256, description="principal directions kept when item tokens are whitened")
+    text_layers: Annotated[int, Field(ge=0)] = Field(
+        0, description="item vectors come from the text as the language model reads it up to this layer; 0: from item tokens"
+    )
+    whitened_size: Count = Field(256, description="principal directions kept when item vectors are whitened")
     history: Annotated[int, Field(ge=2)] = Field(50, description="a state sees this many items at most, half at least")
     users: Share = Field(0.2, description="share of the users that the environment is trained on")
     lora_rank: Count = 8

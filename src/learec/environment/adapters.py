@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from learec.config import EnvironmentConfig, derived_seed
+from learec.environment.families import blocks_of
 from learec.errors import ConfigError
 
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
@@ -35,14 +36,10 @@ def lora_targets(decoder: Any, n_layers: int) -> list[str]:
     """
     from transformers.pytorch_utils import Conv1D
 
-    depth = decoder.config.get_text_config().num_hidden_layers
-    stacks = [(name, part) for name, part in decoder.named_modules() if isinstance(part, nn.ModuleList) and len(part) == depth]
-    if not stacks:
-        raise ConfigError(f"language model {type(decoder).__name__}: its {depth} blocks were not found; use another model family")
-    name, blocks = stacks[0]
+    name, blocks = blocks_of(decoder)
     targets = [
         f"{name}.{index}.{inner}"
-        for index in range(max(depth - n_layers, 0), depth)
+        for index in range(max(len(blocks) - n_layers, 0), len(blocks))
         for inner, part in blocks[index].named_modules()
         if isinstance(part, nn.Linear | Conv1D)
     ]

@@ -6,6 +6,10 @@ What a configuration tells is refused here, before any weight is read. What it d
 import inspect
 from typing import Any
 
+from torch import nn
+
+from learec.errors import ConfigError
+
 FULL, SLIDING = "full_attention", "sliding_attention"
 KINDS_OF_LAYERS = ("layer_types", "layers_block_type", "block_types")  # a family names its layers' kinds under one of these
 ATTENDS = {FULL, SLIDING, "attention"}  # kinds that see other slots through the mask alone
@@ -57,3 +61,12 @@ def attention_of(config: Any, model_class: Any) -> str:
     """
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
     return "sdpa" if getattr(model_class, "_supports_sdpa", False) and not capped else "eager"
+
+
+def blocks_of(decoder: Any) -> tuple[str, nn.ModuleList]:
+    """The name and the modules of a decoder's layers, whatever a family calls them."""
+    depth = decoder.config.get_text_config().num_hidden_layers
+    for name, part in decoder.named_modules():
+        if isinstance(part, nn.ModuleList) and len(part) == depth:
+            return name, part
+    raise ConfigError(f"language model {type(decoder).__name__}: its {depth} blocks were not found; use another model family")

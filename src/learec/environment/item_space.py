@@ -59,9 +59,9 @@ class ItemSpace:
     network: TokenNetwork | None  # from a placed mean to the token, where a sample was trained
     whitening: Whitening
 
-    def vectors(self, tokens: Tensor, present: Bools) -> Floats:
-        """Whitened tokens (n, W)."""
-        return self.whitening.vectors(tokens.cpu().numpy(), present)
+    def vectors(self, sources: Tensor, present: Bools) -> Floats:
+        """Whitened (n, W): tokens, or what the language model reads in the texts, (n, D)."""
+        return self.whitening.vectors(sources.cpu().numpy(), present)
 
     def save(self, folder: Path) -> None:
         """Write it into an environment's folder."""

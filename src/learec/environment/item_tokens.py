@@ -14,6 +14,7 @@ from learec.config import EnvironmentConfig, derived_seed
 from learec.data.log import Bools, Floats, Ints, Log
 from learec.environment.item_space import ItemSpace, TokenSpace
 from learec.environment.llm import LLM
+from learec.environment.text_reading import read_texts
 from learec.environment.texts import Texts, TokenIds, texts_of
 from learec.environment.token_network import TokenNetwork
 from learec.environment.token_training import TokenTraining
@@ -61,9 +62,22 @@ def make_item_tokens(llm: LLM, log: Log, config: EnvironmentConfig, seed: int, f
         # Cold items come by themselves: what the others become does not depend on them.
         for name, rows in (("item", texts.shaping), ("cold-item", texts.present & ~texts.shaping)):
             _train(training, tokens, [[], *ids], rows, space, name)
-    whitening = Whitening.fit(tokens.cpu().numpy(), texts, config.whitened_size)
-    found = ItemSpace(space, network, whitening)
-    return ItemTokens(tokens, found.vectors(tokens, texts.present), texts, found, words_of([[], *ids], config))
+    sources = vector_sources(llm, [[], *ids], tokens, ~texts.shaping, config)
+    found = ItemSpace(space, network, Whitening.fit(sources.numpy(), texts, config.whitened_size))
+    return ItemTokens(tokens, found.vectors(sources, texts.present), texts, found, words_of([[], *ids], config))
+
+
+def vector_sources(llm: LLM, ids: TokenIds, tokens: Tensor, cold: Bools, config: EnvironmentConfig) -> Tensor:
+    """What item vectors are made of by whitening, (n, D) on the CPU: tokens (n, D), or what the model reads in the texts.
+
+    Cold items' texts are read by themselves: in a batch with others they would move those by a rounding.
+    """
+    if not config.text_layers:
+        return tokens.cpu()
+    sources = torch.zeros(tokens.shape)
+    for rows in (np.flatnonzero(~cold), np.flatnonzero(cold)):
+        sources[rows] = read_texts(llm, [ids[row] for row in rows], config.text_layers, config.token_budget)
+    return sources
 
 
 def words_of(ids: TokenIds, config: EnvironmentConfig) -> Ints | None:
@@ -95,7 +109,8 @@ def new_item_tokens(
         for name, rows in (("added-item", present & ~cold), ("added-cold-item", present & cold)):
             _train(training, tokens, ids, rows, space.tokens, name)
     words = words_of(ids, config)
-    found = {TOKENS: tokens.cpu().numpy(), VECTORS: space.vectors(tokens, present)}
+    sources = vector_sources(llm, ids, tokens, cold, config)
+    found = {TOKENS: tokens.cpu().numpy(), VECTORS: space.vectors(sources, present)}
     return found if words is None else {**found, WORDS: words}
 
 

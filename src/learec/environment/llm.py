@@ -104,6 +104,11 @@ def load_llm(config: EnvironmentConfig, device: str) -> LLM:
     causal.config.use_cache = False
     llm = LLM(causal.to(device).eval(), tokenizer)
     check_positions(llm, config)
+    if config.text_layers > llm.settings.num_hidden_layers:
+        raise ConfigError(
+            f"environment.text_layers = {config.text_layers}: {llm.settings.model_type} has "
+            f"{llm.settings.num_hidden_layers} layers; lower it"
+        )
     check_reads_trees(llm, where)
     return llm
 
@@ -135,6 +140,11 @@ def check_positions(llm: LLM, config: EnvironmentConfig) -> None:
         raise ConfigError(
             f"environment.max_text_tokens = {config.max_text_tokens}: with the item's token that takes "
             f"{config.max_text_tokens + 1} positions, and {family} has {limit}; lower it"
+        )
+    if limit is not None and config.text_layers and config.max_text_tokens > limit:
+        raise ConfigError(
+            f"environment.max_text_tokens = {config.max_text_tokens}: texts are read for item vectors (text_layers), and "
+            f"{family} has {limit} positions; lower it"
         )
 
 
