@@ -15,6 +15,7 @@ from learec.artifacts import (
     SCRATCH,
     building,
     check_files,
+    cost_of,
     finish_interrupted,
     is_current,
     load_array,
@@ -232,6 +233,15 @@ def test_the_digest_tells_content_and_request_and_neither_notes_nor_cost(tmp_pat
     assert read_manifest(tmp_path / "c", "log", COMMAND).digest == digest
     assert build(tmp_path / "d", text="two").digest != digest
     assert build(tmp_path / "e", SECOND).digest != digest
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", '{"seconds": null, "peak_mb": 3}', "[1]"])
+def test_a_lost_or_damaged_cost_is_not_known_and_the_artifact_stays_good(folder, text):
+    build(folder)
+    assert cost_of(folder).seconds >= 0 and cost_of(folder).peak_mb > 0
+    (folder / COST).unlink() if text is None else (folder / COST).write_text(text)
+    assert cost_of(folder) is None
+    assert is_current(folder, FIRST)
 
 
 def test_a_request_from_a_record_equals_the_one_read_back(folder):

@@ -219,13 +219,17 @@ def test_a_killed_experiment_goes_on_and_its_cells_are_those_of_one_that_ran_in_
     assert serial.equals(beside)
 
 
-def test_a_second_start_trains_nothing(killed):
+def test_a_second_start_trains_nothing_though_the_cost_of_an_agent_is_lost(killed):
     root, *_ = killed
+    (root / AGENTS / "gru4rec/seed-0/cost.json").unlink()
     before = {path: path.stat().st_mtime_ns for path in (root / "runs/tiny/music").rglob("*")}
     done = learec(cwd=root)
     assert done.returncode == 0
     assert "music/main/gru4rec/0: up to date" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in (root / "runs/tiny/music").rglob("*")} == before
+    cells = pl.read_parquet(root / OWN / "cells.parquet")
+    assert cells.filter(agent="gru4rec")["seconds"].null_count() == len(cells.filter(agent="gru4rec")) > 0
+    assert cells.filter(agent="gru4rec-snqn")["seconds"].null_count() == 0
 
 
 def test_a_folder_where_an_experiment_works_is_refused(tmp_path):

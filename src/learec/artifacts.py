@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,23 @@ def is_current(folder: Path, request: Request) -> bool:
     return stored_format == FORMAT and stored.request.as_json() == request.as_json()
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What it took to make an artifact."""
+
+    seconds: float
+    peak_mb: float  # MiB of memory
+
+
+def cost_of(folder: Path) -> Cost | None:
+    """What making an artifact took; None where that is not known, for it is no part of the artifact and may be lost by itself."""
+    try:
+        found = json.loads((folder / COST).read_text(encoding="utf-8"))
+        return Cost(float(found["seconds"]), float(found["peak_mb"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def stored_request(folder: Path) -> Request:
     """The request that the artifact in a folder answered."""
     return _read(folder)[0].request
@@ -172,7 +189,7 @@ def building(folder: Path, request: Request, notes: dict[str, Any]) -> Iterator[
         partial.mkdir(parents=True)
         write_text(partial / REQUEST, request.as_json())
     yield partial
-    write_text(partial / COST, json.dumps({"seconds": round(time.monotonic() - start, 1), "peak_mb": _peak_mb()}))
+    write_text(partial / COST, json.dumps(asdict(Cost(round(time.monotonic() - start, 1), _peak_mb()))))
     own = {REQUEST, MANIFEST, COST, f"{MANIFEST}{UNFINISHED}"}
     paths = [path.relative_to(partial) for path in partial.rglob("*") if path.is_file() and path.name not in own]
     names = sorted(str(path) for path in paths if path.parts[0] != SCRATCH)

@@ -4,11 +4,11 @@ import importlib.metadata
 import json
 import platform
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from learec.artifacts import COST, MANIFEST, read_manifest, request_for, require
+from learec.artifacts import MANIFEST, Cost, cost_of, read_manifest, request_for, require
 from learec.config import AgentEntry, Recipe, RunOptions
 from learec.errors import ArtifactError
 from learec.progress import Reporter
@@ -169,20 +169,19 @@ def _language_model(run: Run) -> dict[str, str]:
 
 
 def costs(run: Run) -> list[dict[str, Any]]:
-    """Seconds and peak memory by stage, as far as they are here; all agents count as one stage."""
+    """Seconds and peak memory by stage, as far as they are known; all agents count as one stage."""
     places = {
         "simulate": "raw", "prepare": "log", "adapt": "environment", "annotate": "annotations",
         "annotate, TF-IDF": "text-annotations", "evaluate": "results",
     }  # fmt: skip
-    found = [{"stage": stage, **_cost(run.folder(name))} for stage, name in places.items() if run.has(name)]
-    agents = [_cost(run.agent_folder(entry)) for entry in run.recipe.entries]
-    trained = {"stage": "train", "seconds": sum(c["seconds"] for c in agents), "peak_mb": max(c["peak_mb"] for c in agents)}
-    return [*found[:-1], trained, *found[-1:]]
-
-
-def _cost(folder: Path) -> dict[str, float]:
-    cost: dict[str, float] = json.loads((folder / COST).read_text(encoding="utf-8"))
-    return cost
+    taken = {stage: cost_of(run.folder(name)) for stage, name in places.items() if run.has(name)}
+    evaluated = taken.pop("evaluate", None)
+    agents = [cost_of(run.agent_folder(entry)) for entry in run.recipe.entries]
+    known = [cost for cost in agents if cost is not None]
+    # A sum without some of its parts would be no sum.
+    trained = Cost(sum(c.seconds for c in known), max(c.peak_mb for c in known)) if known and len(known) == len(agents) else None
+    found = {**taken, "train": trained, "evaluate": evaluated}
+    return [{"stage": stage, **asdict(cost)} for stage, cost in found.items() if cost is not None]
 
 
 def _notes(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from learec.artifacts import COST, MANIFEST, Manifest, read_manifest, write_text
+from learec.artifacts import COST, MANIFEST, Manifest, cost_of, read_manifest, write_text
 from learec.errors import ArtifactError
 from learec.evaluation import plots
 from learec.evaluation.charts import interval_row
@@ -68,7 +68,7 @@ def read_run(folder: Path, name: str) -> ComparedRun:
     for seed in sorted(folder.glob(f"agents/*/seed-*/{MANIFEST}")):
         agents.setdefault(seed.parent.parent.name, read_manifest(seed.parent, "agent", again).request.config)
     costs = [path for path in folder.rglob(COST) if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    seconds = sum(json.loads(path.read_text(encoding="utf-8"))["seconds"] for path in costs)
+    seconds = sum(cost.seconds for path in costs if (cost := cost_of(path.parent)))
     return ComparedRun(name, tables, manifests, agents, seconds)
 
 

@@ -1,18 +1,19 @@
 """cells.parquet, a row for every log, agent, seed, part, kind of event and metric, and comparisons.parquet, for every test."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from learec.artifacts import read_manifest, write_bytes
+from learec.artifacts import cost_of, read_manifest, write_bytes
 from learec.config import FLOORS
 from learec.evaluation.evaluate import named_metrics
 from learec.evaluation.metrics import reciprocal_rank
 from learec.experiment.grid import Planned
-from learec.experiment.workplace import Workplace, cost_of
+from learec.experiment.workplace import Workplace
 
 TARGET = ("part", "session", "step", "item", "event")  # columns of ranks.parquet that are no ranks
 ALL_EVENTS = "all"
@@ -32,7 +33,7 @@ Json = Mapping[str, Any]
 def gather(workplace: Workplace, evaluated: Sequence[Planned]) -> pl.DataFrame:
     """Of all recipes whose results are there; a mean over targets each, `n` of them.
 
-    Floors have no seed, floors and hybrids no cost or digest.
+    Floors have no seed, floors and hybrids no cost or digest; an agent's cost may be lost.
     """
     frames = [pl.DataFrame(list(_rows(workplace, planned)), schema=SCHEMA) for planned in evaluated]
     return pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
@@ -97,6 +98,6 @@ def _about(workplace: Workplace, planned: Planned, column: str) -> dict[str, Any
     cost = cost_of(folder)
     return {
         **where, "kind": "agent", "agent": name, "encoder": cell.encoder, "objective": cell.objective, "columns": cell.columns,
-        "placebo": cell.placebo, "seed": int(seed), "seconds": cost["seconds"], "peak_mb": cost["peak_mb"],
+        "placebo": cell.placebo, "seed": int(seed), **(asdict(cost) if cost else {}),
         "digest": read_manifest(folder, "agent", "learec experiment").digest,
     }  # fmt: skip

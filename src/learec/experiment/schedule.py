@@ -114,7 +114,10 @@ class Hands(Protocol):
     processes: Processes
 
     def kept(self, job: Job) -> float | None:
-        """Seconds that it took to make what is there and up to date, or None if a process has to make it. Raises LearecError."""
+        """Seconds that it took to make what is there and up to date (0: not known), or None if a process has to make it.
+
+        Raises LearecError.
+        """
         ...
 
     def start(self, job: Job) -> None:
@@ -161,6 +164,6 @@ def _start_what_can(progress: Progress, hands: Hands, told: Callable[[str], None
         if seconds is None:
             progress.began[job.name] = time.monotonic()
             continue
-        if job.stage == "train":
+        if job.stage == "train" and seconds:  # 0 where it is not known
             progress.cell_seconds[job.name] = seconds
         told(job.name)

@@ -1,16 +1,14 @@
 """Where an experiment lies, and its hands: what of it is there already, and how a job is started."""
 
 import fcntl
-import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
-from learec.artifacts import COST, MANIFEST, finish_interrupted, is_current, request_for, write_text
+from learec.artifacts import MANIFEST, cost_of, finish_interrupted, is_current, request_for, write_text
 from learec.config import AgentEntry, Recipe, RunOptions
 from learec.contest import results_request_of
 from learec.errors import ArtifactError
@@ -129,7 +127,10 @@ class LocalHands:
             return 0.0
         run = self._workplace.run(job.run)
         if job.entry is not None:
-            return _seconds(run.agent_folder(job.entry)) if agent_is_current(run, job.entry) else None
+            if not agent_is_current(run, job.entry):
+                return None
+            cost = cost_of(run.agent_folder(job.entry))
+            return cost.seconds if cost else 0.0
         if job.stage in ("adapt", "annotate"):
             return 0.0 if _is_annotated(run) else None
         if not job.asked:  # a log that nobody asked for stays in the tables
@@ -192,15 +193,6 @@ def _is_raw_current(run: Run) -> bool:
     """Whether the raw files are those of the recipe's simulation, which a log's own request does not name; True without one."""
     simulated = run.recipe.simulate
     return simulated is None or is_current(run.folder("raw"), request_for("raw", simulated, {}, seed=run.recipe.seed))
-
-
-def _seconds(folder: Path) -> float:
-    return float(cost_of(folder)["seconds"])
-
-
-def cost_of(folder: Path) -> Mapping[str, float]:
-    """Seconds and peak memory (MiB) of what made a folder."""
-    return cast(Mapping[str, float], json.loads((folder / COST).read_text(encoding="utf-8")))
 
 
 def share(source: Path, target: Path, names: tuple[str, ...]) -> None:
