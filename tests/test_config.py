@@ -231,3 +231,12 @@ def test_columns_that_cannot_be_meant_are_refused(tmp_path, columns, sentence):
     with pytest.raises(ConfigError) as refused:
         load_recipe(tmp_path / "r.toml")
     assert sentence in str(refused.value)
+
+
+def test_an_agent_is_a_placebo_of_the_one_that_it_differs_from_by_nothing_else():
+    real = AgentConfig(objective="snqn", lea=("augmented", "reward"), seeds=(0, 1))
+    noise = AgentConfig(objective="snqn", lea=("augmented", "reward"), placebo="random", placebo_columns=("reward",))
+    assert noise.is_placebo_of(real)
+    assert not real.is_placebo_of(real) and not noise.is_placebo_of(noise) and not real.is_placebo_of(noise)
+    others = ({"lea": ("augmented",)}, {"encoder": "gru4rec"}, {"gamma": 0.0}, {"lea": ()})
+    assert not any(noise.is_placebo_of(real.replaced(changed)) for changed in others)

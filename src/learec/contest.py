@@ -64,7 +64,9 @@ def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
         parts = [config.encoder, config.objective, *([counts] if config.item_knn else [])]
         told = ", ".join([*parts, *([f"lea: {' + '.join(config.lea)}"] if config.lea else [])])
         agent, _ = load_agent(run.agent_folder(entry), run.options.device)
-        contestants.append(Contestant(entry.name, entry.seed, told + _told_placebo(config), agent, config.placebo is not None))
+        real = next((name for name, other in run.recipe.agents.items() if config.is_placebo_of(other)), None)
+        told += _told_placebo(config)
+        contestants.append(Contestant(entry.name, entry.seed, told, agent, config.placebo is not None, real))
     rules = rules_beside(found) if run.recipe.evaluation.hybrids else []
     return [*contestants, *_hybrids(run, log, rules, contestants)]
 

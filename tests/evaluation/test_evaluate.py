@@ -189,6 +189,23 @@ def test_a_placebo_that_is_the_best_on_validation_leads_nothing():
     assert leads([row("rule", "floor", 0.0), row("agent", "agent", 0.0)]) == [], "nothing was validated"
 
 
+def test_the_gain_of_a_placebo_over_the_same_base_stands_beside_a_comparison_and_is_no_test(small_log, tmp_path, quiet):
+    n_items = small_log.catalog.n_items
+    pairs = (("real", "plain"), ("real", "noise"), ("real", "popularity"), ("noise", "plain"), ("plain", "popularity"))
+    config = EvaluationConfig(resamples=50, permutations=499, compare=pairs)
+    agents = [Contestant("plain", seed, "", Lucky(n_items, seed)) for seed in range(2)]
+    agents += [Contestant("real", seed, "", Lucky(n_items, 10 + seed)) for seed in range(2)]
+    agents += [Contestant("noise", seed, "", Lucky(n_items, 20 + seed), True, "real") for seed in range(2)]
+    found = [*contestants(small_log, config), *agents]
+    tables = evaluate(results_request(config, 0, {}), small_log, None, lambda: found, tmp_path / "results", reporter=quiet)
+    by_pair = {(one["new"], one["base"]): one for one in tables["comparisons"]}
+    (placebo,) = by_pair["real", "plain"]["placebos"]
+    asked = by_pair["noise", "plain"]
+    assert placebo == {"name": "noise", "seeds": 2, **{key: asked[key] for key in ("difference", "low", "high")}}
+    others = set(by_pair) - {("real", "plain")}
+    assert len(others) == 4 and not any(by_pair[pair]["placebos"] for pair in others)
+
+
 def test_examples_show_the_lists_that_are_ranked(small_log, monkeypatch):
     """Also where a history is longer than what is read of it, and where scores are no numbers."""
     monkeypatch.setattr(learec.evaluation.examples, "HISTORY", 2)

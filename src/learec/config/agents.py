@@ -139,6 +139,13 @@ class AgentConfig(Record):
         """The columns in whose place a control stands."""
         return () if self.placebo is None else self.placebo_columns or self.lea
 
+    def is_placebo_of(self, other: "AgentConfig") -> bool:
+        """Whether it is the other one but for what stands in the place of annotations, which the other one reads as they are."""
+        if self.placebo is None or other.placebo is not None:
+            return False
+        same = {"placebo": None, "placebo_columns": (), "seeds": other.seeds}
+        return self.model_copy(update=same) == other
+
     @field_validator("placebo", mode="before")
     @classmethod
     def _true_is_shuffled(cls, seen: Any) -> Any:

@@ -1,6 +1,7 @@
 """The report's charts, drawn by plots.py from what the report shows."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
@@ -31,11 +32,18 @@ def results_chart(rows: list[Json], metric: str | None) -> Markup:
 
 
 def comparisons_chart(comparisons: list[Json]) -> Markup:
-    """Differences around the line of no difference; those that a test tells from it are filled dots."""
-    rows = [
-        interval_row(f"{c['new']} \N{MINUS SIGN} {c['base']}", c["difference"], c, signed, told_apart(c)) for c in comparisons
-    ]
+    """Differences around the line of no difference; those that a test tells from it are filled dots, placebos' dashed beneath."""
+    rows = []
+    for c in comparisons:
+        rows.append(interval_row(_minus(c["new"], c["base"]), c["difference"], c, signed, told_apart(c)))
+        for one in c.get("placebos", ()):  # results that were made before these were have none
+            row = interval_row(_minus(one["name"], c["base"]), one["difference"], one, signed, False)
+            rows.append(replace(row, control=True))
     return plots.interval_plot(rows, "Differences with 95\u00a0% interval", zero=True)
+
+
+def _minus(new: str, base: str) -> str:
+    return f"{new} \N{MINUS SIGN} {base}"
 
 
 def values_chart(values: Json | None) -> Markup:

@@ -38,6 +38,7 @@ class Contestant:
     description: str
     scorer: Scorer
     is_control: bool = False  # a placebo, which is there to be compared with and leads nothing
+    placebo_of: str | None = None  # the agent whose annotations it has a placebo of, where that is in the table
     floor: Floor[Scorer] | None = None  # how the settings of a floor were chosen
 
     @property
@@ -209,5 +210,5 @@ def _row(name: str, runs: Sequence[Measured]) -> Row:
     first = runs[0].contestant
     return Row(
         name, first.kind, first.description, [m.test for m in runs], [m.lists for m in runs],
-        {m.contestant.column: mean_metrics(m.validation)[SELECTING] for m in runs}, first.is_control,
+        {m.contestant.column: mean_metrics(m.validation)[SELECTING] for m in runs}, first.is_control, first.placebo_of,
     )  # fmt: skip

@@ -64,7 +64,7 @@ def shown_twice(draw: Callable[[bool], Markup]) -> Markup:
 
 @dataclass(frozen=True)
 class IntervalRow:
-    """A dot with its interval. `strong` dots are filled, others hollow."""
+    """A dot with its interval. `strong` dots are filled, others hollow; a `control` is smaller, and its interval dashed."""
 
     label: str
     mean: float
@@ -72,6 +72,7 @@ class IntervalRow:
     high: float
     text: str
     strong: bool
+    control: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,9 @@ def _interval_row(row: IntervalRow, scale: Scale, place: _Place, top: float, wid
         '<g class="{kind}"><title>{full}: {text}</title><text x="0" y="{label_y}">{label}</text>'
         '<text class="quiet" x="{text_x}" y="{text_y}" text-anchor="{anchor}">{text}</text>'
         '<line class="interval" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
-        '<circle cx="{mean:.1f}" cy="{y}" r="4.5"/></g>',
-        kind="strong" if row.strong else "hollow", full=row.label, label=label, text=row.text,
+        '<circle cx="{mean:.1f}" cy="{y}" r="{radius}"/></g>',
+        kind="control" if row.control else "strong" if row.strong else "hollow", radius=3.5 if row.control else 4.5,
+        full=row.label, label=label, text=row.text,
         label_y=top + place.label, text_y=top + place.text, y=top + place.dot,
         text_x=width if beside else 0, anchor="end" if beside else "start",
         low=scale(row.low), high=scale(row.high), mean=scale(row.mean),

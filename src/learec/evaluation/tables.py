@@ -15,6 +15,8 @@ from learec.evaluation.permutation import Tested, holm, permutation_tests
 from learec.evaluation.seeds import Pair, seed_luck
 
 Json = dict[str, Any]
+Names = tuple[str, str]  # of a pair of rows, the new one and its base
+NO_PLACEBOS: Mapping[Names, Sequence[str]] = {}
 OTHERS = {"HR": METRICS["HR"], "MRR": reciprocal_rank}  # by slice, beside the main metric
 
 
@@ -29,6 +31,7 @@ class Row:
     lists: Sequence[Mapping[str, float]]  # measures of its lists, a run
     validation: Mapping[str, float]  # main metric by run
     is_control: bool = False  # a placebo
+    placebo_of: str | None = None  # the row that it is a placebo of
 
     @property
     def covers_seeds(self) -> bool:
@@ -78,7 +81,7 @@ class Tables:
                 }
                 for row in rows
             ],
-            "comparisons": self.comparisons(self.config.compare, main, covers),
+            "comparisons": self.comparisons(self.config.compare, main, covers, placebos_beside(rows, self.config.compare)),
             "leads": self.comparisons(leads(rows), main, covers),
         }  # fmt: skip
 
@@ -141,11 +144,16 @@ class Tables:
         return found
 
     def comparisons(
-        self, names: Sequence[tuple[str, str]], main: Mapping[str, Sequence[Values]], covers: Mapping[str, bool]
+        self,
+        names: Sequence[Names],
+        main: Mapping[str, Sequence[Values]],
+        covers: Mapping[str, bool],
+        placebos: Mapping[Names, Sequence[str]] = NO_PLACEBOS,
     ) -> list[Json]:
         """Difference, interval, p values and effect of pairs, adjusted for how many there are, and differences by slice.
 
-        main has the main metric by row, (T,) a run; covers says of which rows it is known what differs between runs.
+        main has the main metric by row, (T,) a run; covers says of which rows it is known what differs between runs. Beside a
+        pair stand the gains of `placebos` of its first row over the same base, with intervals: they are shown, not tested.
         """
         pairs = [Pair(np.stack(main[new]), np.stack(main[base])) for new, base in names]
         if not pairs or not len(self.targets.sessions):
@@ -158,24 +166,39 @@ class Tables:
             for place, estimate in enumerate(self._differences([pair.at(chosen) for pair in pairs], bootstrap)):
                 slices[place][part] = {"n": int(chosen.sum()), "sessions": bootstrap.n_sessions, **_difference(estimate)}
         estimates = self._differences(pairs, self._all)
+        beside = [(pair, name) for pair in names for name in placebos.get(pair, ())]
+        controls = self._differences([Pair(np.stack(main[name]), np.stack(main[base])) for (_, base), name in beside], self._all)
+        told: dict[Names, list[Json]] = {pair: [] for pair in names}
+        for (pair, name), estimate in zip(beside, controls, strict=True):
+            told[pair].append({"name": name, "seeds": len(main[name]), **_difference(estimate)})
         return [
             {
                 "new": new, "base": base, "metric": self.metric, "n": len(self.targets.sessions),
                 "seeds": len(main[new]), "base_seeds": len(main[base]),
                 "covers_seeds": covers[new] and covers[base], **_difference(estimate),
                 "relative": _relative(estimate, main[base]), **_told(test), "p_adjusted": p, "slices": parts,
+                "placebos": told[new, base],
             }
             for (new, base), estimate, test, p, parts in zip(names, estimates, tested, adjusted, slices, strict=True)
         ]  # fmt: skip
 
     def _differences(self, pairs: Sequence[Pair], bootstrap: Bootstrap) -> list[Estimate]:
         """Differences of pairs with intervals that hold other sessions and, where there are several runs, other seeds."""
+        if not pairs:
+            return []
         means, drawn = bootstrap.draws(pair.difference for pair in pairs)
         found = []
         for pair, mean, column in zip(pairs, means, drawn.T, strict=True):
             luck = seed_luck(pair, bootstrap.by_session)
             found.append(interval(float(mean), mean + luck.added_to(column - mean, self._exchanging)))
         return found
+
+
+def placebos_beside(rows: Sequence[Row], pairs: Iterable[Names]) -> dict[Names, list[str]]:
+    """By pair of an agent with annotations and another agent that is no placebo: the placebos of the first."""
+    plain = {row.name for row in rows if row.kind == "agent" and not row.is_control}
+    found = {pair: [row.name for row in rows if row.placebo_of == pair[0]] for pair in pairs if pair[1] in plain}
+    return {pair: names for pair, names in found.items() if names}
 
 
 def leads(rows: Sequence[Row]) -> list[tuple[str, str]]:
