@@ -238,5 +238,6 @@ def test_an_agent_is_a_placebo_of_the_one_that_it_differs_from_by_nothing_else()
     noise = AgentConfig(objective="snqn", lea=("augmented", "reward"), placebo="random", placebo_columns=("reward",))
     assert noise.is_placebo_of(real)
     assert not real.is_placebo_of(real) and not noise.is_placebo_of(noise) and not real.is_placebo_of(noise)
+    assert noise.is_placebo_of(real.replaced({"lea": ("reward", "augmented")})), "in any order"
     others = ({"lea": ("augmented",)}, {"encoder": "gru4rec"}, {"gamma": 0.0}, {"lea": ()})
     assert not any(noise.is_placebo_of(real.replaced(changed)) for changed in others)

@@ -89,12 +89,13 @@ def _hybrids(run: Run, log: Any, rules: Any, contestants: list[Any]) -> list[Any
     from learec.evaluation.hybrid import hybrid_of
 
     config, found = run.recipe.evaluation, []
-    for name, new in zip(config.hybrids, config.hybrid_names, strict=True):
+    names = dict(zip(config.hybrids, config.hybrid_names, strict=True))
+    for name, new in names.items():
         for base in (one for one in contestants if one.name == name):
             hybrid = hybrid_of(base.scorer, rules, log, mask_seen=config.mask_seen, seed=run.recipe.seed)
             counts = _told_counts("ease_decay" in hybrid.settings, "ease_text_weight" in hybrid.settings)
             told = f"{name} + item texts + {counts}, chosen and weighted on validation"
-            found.append(Contestant(new, base.seed, told, hybrid, base.is_control))
+            found.append(Contestant(new, base.seed, told, hybrid, base.is_control, names.get(base.placebo_of)))
     return found
 
 

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from transformers import OPTConfig
 
 from learec.config import EnvironmentConfig
 from learec.environment.item_tokens import vector_sources
 from learec.environment.llm import load_llm
 from learec.environment.text_reading import read_texts
 from learec.errors import ConfigError
+
+from .conftest import VOCABULARY
 
 TEXTS = ["red kite", "Big blue boat, made in 1998", "", "cup", "red kite"]
 
@@ -47,14 +50,17 @@ def test_the_last_layer_is_read_before_any_final_norm(family_llm):
     torch.testing.assert_close(found[0], hidden.reshape(len(text), -1).mean(0), rtol=1e-4, atol=1e-4)
 
 
-def test_a_cold_item_moves_no_other_vector_not_even_by_a_rounding(family_folder):
+def test_a_cold_item_moves_no_other_vector_not_even_by_a_rounding(family_folder, quiet):
     config = EnvironmentConfig(llm=str(family_folder("llama")), text_layers=2)
     llm = load_llm(config, "cpu")
     cold = np.array([True, False, False, False, True])
-    sources = [
-        vector_sources(llm, [[], *llm.token_ids([*TEXTS[:2], "kite", last], 24)], torch.zeros(5, 32), cold, config)
+    catalogs = [
+        [[], *llm.token_ids([*TEXTS[:2], "kite", last], 60)]
         for last in ("cup", "a much longer text of an item that nobody has bought")
     ]
+    together = [read_texts(llm, ids, 2, 1000) for ids in catalogs]
+    assert not torch.equal(together[0][:4], together[1][:4]), "padded otherwise, the same texts differ by a rounding"
+    sources = [vector_sources(llm, ids, torch.zeros(5, 32), cold, config, quiet) for ids in catalogs]
     assert torch.equal(sources[0][:4], sources[1][:4])
     assert not torch.equal(sources[0][4], sources[1][4])
 
@@ -65,3 +71,16 @@ def test_more_layers_or_longer_texts_than_the_model_has_room_for_are_refused(fam
         load_llm(EnvironmentConfig(llm=folder, text_layers=4), "cpu")
     with pytest.raises(ConfigError, match=r"max_text_tokens = 129: texts are read for item vectors .* gpt2 has 128 positions"):
         load_llm(EnvironmentConfig(llm=folder, text_layers=1, max_text_tokens=129), "cpu")
+
+
+def test_hidden_vectors_may_be_wider_than_embeddings(save_model, tmp_path, quiet):
+    config = OPTConfig(
+        vocab_size=VOCABULARY, hidden_size=32, word_embed_proj_dim=16, ffn_dim=48, num_hidden_layers=3, num_attention_heads=4,
+        max_position_embeddings=128, bos_token_id=1, eos_token_id=1, pad_token_id=0, do_layer_norm_before=False,
+    )  # fmt: skip
+    settings = EnvironmentConfig(llm=str(save_model(config, tmp_path)), text_layers=2)
+    llm = load_llm(settings, "cpu")
+    ids = llm.token_ids(TEXTS, 24)
+    sources = vector_sources(llm, ids, torch.zeros(5, 16), np.zeros(5, dtype=bool), settings, quiet)
+    assert sources.shape == (5, 32)
+    torch.testing.assert_close(sources, read_one_by_one(llm, ids, 2), rtol=1e-4, atol=1e-4)

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 import learec.evaluation.examples
-from learec.artifacts import is_current
+from learec.artifacts import building, is_current, request_for
 from learec.cli import tables as on_screen
-from learec.config import EvaluationConfig
+from learec.config import AgentConfig, DataConfig, EvaluationConfig, Recipe, RunOptions
 from learec.data.log import Part
 from learec.errors import ConfigError
 from learec.evaluation.evaluate import Contestant, evaluate, results_request
@@ -24,6 +24,7 @@ from learec.evaluation.permutation import holm
 from learec.evaluation.slices import GROUPS
 from learec.evaluation.tables import Row, Tables, Targets, leads
 from learec.progress import Reporter
+from learec.run import Run, costs
 
 CONFIG = EvaluationConfig(resamples=50)
 
@@ -105,6 +106,22 @@ def test_a_comparison_with_a_floor_that_is_left_out_is_refused_before_anything_i
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ConfigError, match="names 'rule', which is left out: it needs item vectors, which learec annotate makes;"):
         evaluated(small_log, tmp_path, quiet, EvaluationConfig(compare=(("item_knn", "rule"),)))
+
+
+def test_what_a_run_cost_is_told_by_stage_as_far_as_it_is_known(tmp_path):
+    recipe = Recipe(name="small", data=DataConfig(events="events.csv"), agents={"sasrec": AgentConfig(seeds=(0, 1))})
+    run = Run(recipe, "small.toml", RunOptions(tmp_path, tmp_path), Reporter(Console(quiet=True)))
+    places = ["log", "agents/sasrec/seed-0", "agents/sasrec/seed-1", "results"]
+    for number, place in enumerate(places, 1):
+        with building(tmp_path / place, request_for("log", {}, {}), {}):
+            pass
+        (tmp_path / place / "cost.json").write_text(json.dumps({"seconds": number, "peak_mb": 10 * number}))
+    told = {"prepare": (1, 10), "train": (5, 30), "evaluate": (4, 40)}
+    assert costs(run) == [{"stage": stage, "seconds": s, "peak_mb": m} for stage, (s, m) in told.items()]
+    (tmp_path / places[1] / "cost.json").unlink()
+    assert [one["stage"] for one in costs(run)] == ["prepare", "evaluate"], "a sum without some of its parts would be no sum"
+    (tmp_path / "results/cost.json").write_text("{")
+    assert [one["stage"] for one in costs(run)] == ["prepare"]
 
 
 @pytest.fixture
@@ -191,19 +208,22 @@ def test_a_placebo_that_is_the_best_on_validation_leads_nothing():
 
 def test_the_gain_of_a_placebo_over_the_same_base_stands_beside_a_comparison_and_is_no_test(small_log, tmp_path, quiet):
     n_items = small_log.catalog.n_items
-    pairs = (("real", "plain"), ("real", "noise"), ("real", "popularity"), ("noise", "plain"), ("plain", "popularity"))
-    config = EvaluationConfig(resamples=50, permutations=499, compare=pairs)
     agents = [Contestant("plain", seed, "", Lucky(n_items, seed)) for seed in range(2)]
     agents += [Contestant("real", seed, "", Lucky(n_items, 10 + seed)) for seed in range(2)]
-    agents += [Contestant("noise", seed, "", Lucky(n_items, 20 + seed), True, "real") for seed in range(2)]
-    found = [*contestants(small_log, config), *agents]
-    tables = evaluate(results_request(config, 0, {}), small_log, None, lambda: found, tmp_path / "results", reporter=quiet)
-    by_pair = {(one["new"], one["base"]): one for one in tables["comparisons"]}
-    (placebo,) = by_pair["real", "plain"]["placebos"]
-    asked = by_pair["noise", "plain"]
-    assert placebo == {"name": "noise", "seeds": 2, **{key: asked[key] for key in ("difference", "low", "high")}}
-    others = set(by_pair) - {("real", "plain")}
-    assert len(others) == 4 and not any(by_pair[pair]["placebos"] for pair in others)
+    agents += [Contestant("noise", 0, "", Lucky(n_items, 20), True, "real")]
+
+    def compared(*pairs):
+        config = EvaluationConfig(resamples=50, permutations=499, compare=pairs)
+        found = [*contestants(small_log, config), *agents]
+        request, folder = results_request(config, 0, {}), tmp_path / str(len(pairs))
+        return evaluate(request, small_log, None, lambda: found, folder, reporter=quiet)["comparisons"]
+
+    shown = compared(("real", "plain"), ("real", "noise"), ("real", "popularity"), ("plain", "popularity"))
+    tested = compared(("noise", "plain"), ("noise", "popularity"), ("real", "plain"))
+    names = "name", "seeds", "covers_seeds", "difference", "low", "high"
+    wanted = [[dict(zip(names, ("noise", 1, False, *(one[key] for key in names[3:])), strict=True))] for one in tested[:2]]
+    assert [one["placebos"] for one in shown] == [wanted[0], [], wanted[1], []]
+    assert [one["placebos"] for one in tested] == [[], [], []], "where it is compared itself it is not shown once more"
 
 
 def test_examples_show_the_lists_that_are_ranked(small_log, monkeypatch):

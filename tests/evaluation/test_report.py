@@ -188,7 +188,7 @@ def test_a_comparison_stands_with_p_values_effect_and_seeds(data: Json, comparis
 
 def test_the_gain_of_a_placebo_is_drawn_beneath_the_gain_and_told_in_the_table(data: Json, table_row: Build) -> None:
     assert "Dashed" not in render_report(data)
-    placebo = {"name": "lea-shuffled", "seeds": 3, "difference": 0.0011, "low": -0.0002, "high": 0.0024}
+    placebo = {"name": "lea-shuffled", "seeds": 3, "covers_seeds": True, "difference": 0.0011, "low": -0.0002, "high": 0.0024}
     data["comparisons"][0]["placebos"] = [placebo]
     html = render_report(data).replace("\N{MINUS SIGN}", "-")
     part = html.split('<section id="comparisons"')[1].split("</section>")[0]
@@ -196,7 +196,11 @@ def test_the_gain_of_a_placebo_is_drawn_beneath_the_gain_and_told_in_the_table(d
     assert part.count(drawn) == 2  # for desktop and phone
     assert part.index("<title>sasrec-lea - sasrec:") < part.index(drawn) < part.index("<title>sasrec-lea - item_knn:")
     assert "Dashed: a placebo of the first row against the same base, not tested." in part
-    assert "lea-shuffled: +0.0011 (-0.0002 to +0.0024)" in table_row(html, "comparisons", "sasrec-lea")
+    told = "its placebo lea-shuffled against the same: +0.0011 (-0.0002 to +0.0024), 3 seeds"
+    assert told in table_row(html, "comparisons", "sasrec-lea")
+    assert "Where an agent has one seed" not in part
+    data["comparisons"][0]["placebos"] = [{**placebo, "seeds": 1, "covers_seeds": False}]
+    assert "Where an agent has one seed" in render_report(data)
 
 
 def test_where_the_gains_are_stands_by_slice_for_pairs_and_for_rows(data: Json, table_row: Build) -> None:

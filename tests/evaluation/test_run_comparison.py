@@ -24,6 +24,7 @@ from learec.evaluation.run_comparison import (
 
 Json = dict[str, Any]
 Make = Callable[..., Path]
+Build = Callable[..., Any]
 NOTES = {"sessions": 8317, "items": 4344, "steps": 58492, "split": "leave_one_out"}
 
 
@@ -76,6 +77,17 @@ def test_only_settings_that_differ_are_shown_and_an_agent_that_is_missing_is_no_
     for path in sorted((alone / "agents").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     assert differing_settings([plain, *opened(alone)]) == []
+
+
+def test_the_minutes_of_a_run_are_the_sum_of_all_its_artifacts_or_are_not_known(make: Make, table_row: Build) -> None:
+    folder = make("plain")
+    for number, cost in enumerate(sorted(folder.rglob("cost.json"))):
+        cost.write_text(json.dumps({"seconds": 60.0 * (number + 1), "peak_mb": 100}))
+    assert [run.seconds for run in opened(folder)] == [60.0 + 120.0 + 180.0]
+    (folder / "agents/sasrec/seed-0/cost.json").unlink()
+    (run,) = opened(folder)
+    assert run.seconds is None
+    assert table_row(render_comparison([run], "0.1.0"), "runs", "plain").endswith("–")
 
 
 def test_a_part_that_a_run_has_not_is_one_row(make: Make) -> None:

@@ -20,7 +20,7 @@ class Annotations:
     augmented_scores: Floats  # (E, K) by which their source proposed them (of the rule, a logarithm); 0 for none
     augmented_rewards: Floats  # (E, K) on the scale of `rewards`
     annotated: Bools  # (E,) false where a step has no history to be judged in
-    item_vectors: Floats  # (N + 1, W) whitened item tokens of unit length
+    item_vectors: Floats  # (N + 1, W) of unit length
     digest: str
     text: "Annotations | None" = None  # the same steps' columns without a language model, where placebo "text" asks for them
 

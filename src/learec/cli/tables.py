@@ -46,8 +46,8 @@ def print_results(job: Run) -> None:
             f"{tables['unreachable']:.1%} of the targets repeat an item of the history, which is masked: nobody can hit them "
             "(drop repeats in [data], or set mask_seen = false)"
         )
-    minutes = ", ".join(f"{cost['stage']} {cost['seconds'] / 60:.1f}" for cost in costs(job))
-    job.reporter.say(f"minutes: {minutes}")
+    minutes = [f"{cost['stage']} {cost['seconds'] / 60:.1f}" for cost in costs(job)]
+    job.reporter.say(f"minutes: {', '.join(minutes) or 'not known'}")
     if (job.folder("report") / "report.html").exists():
         job.reporter.say(f"report: {job.folder('report') / 'report.html'}")
 

@@ -143,8 +143,8 @@ class AgentConfig(Record):
         """Whether it is the other one but for what stands in the place of annotations, which the other one reads as they are."""
         if self.placebo is None or other.placebo is not None:
             return False
-        same = {"placebo": None, "placebo_columns": (), "seeds": other.seeds}
-        return self.model_copy(update=same) == other
+        same = {"placebo": None, "placebo_columns": (), "seeds": other.seeds, "lea": other.lea}
+        return set(self.lea) == set(other.lea) and self.model_copy(update=same) == other
 
     @field_validator("placebo", mode="before")
     @classmethod

@@ -36,7 +36,9 @@ class EnvironmentConfig(Record):
         description="first tokens of its text that are read before an item's own, in histories and candidates; each costs a slot",
     )
     text_layers: Annotated[int, Field(ge=0)] = Field(
-        0, description="item vectors come from the text as the language model reads it up to this layer; 0: from item tokens"
+        0,
+        description="item vectors come from the texts as so many first layers of the language model read them (a few are best); "
+        "0: from item tokens",
     )
     whitened_size: Count = Field(256, description="principal directions kept when item vectors are whitened")
     history: Annotated[int, Field(ge=2)] = Field(50, description="a state sees this many items at most, half at least")

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import svds
 from learec.data.log import Floats, Ints
 from learec.data.neighbours import unit_rows
 
-SIZE = 256  # as many numbers an item as whitened item tokens have
+SIZE = 256  # as many numbers an item as the language model's vectors have
 _WORD = re.compile(r"\w+")
 
 

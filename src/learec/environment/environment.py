@@ -68,7 +68,7 @@ class Environment(nn.Module):
 
     @property
     def item_vectors(self) -> Floats:
-        """Whitened item tokens of unit length, (N + 1, W)."""
+        """Whitened, of unit length, (N + 1, W)."""
         return self.vectors.cpu().numpy()
 
     def answers(self, windows: Windows, candidates: Ints) -> Answers:

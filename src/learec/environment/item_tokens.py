@@ -62,21 +62,24 @@ def make_item_tokens(llm: LLM, log: Log, config: EnvironmentConfig, seed: int, f
         # Cold items come by themselves: what the others become does not depend on them.
         for name, rows in (("item", texts.shaping), ("cold-item", texts.present & ~texts.shaping)):
             _train(training, tokens, [[], *ids], rows, space, name)
-    sources = vector_sources(llm, [[], *ids], tokens, ~texts.shaping, config)
+    sources = vector_sources(llm, [[], *ids], tokens, ~texts.shaping, config, reporter)
     found = ItemSpace(space, network, Whitening.fit(sources.numpy(), texts, config.whitened_size))
     return ItemTokens(tokens, found.vectors(sources, texts.present), texts, found, words_of([[], *ids], config))
 
 
-def vector_sources(llm: LLM, ids: TokenIds, tokens: Tensor, cold: Bools, config: EnvironmentConfig) -> Tensor:
-    """What item vectors are made of by whitening, (n, D) on the CPU: tokens (n, D), or what the model reads in the texts.
+def vector_sources(llm: LLM, ids: TokenIds, tokens: Tensor, cold: Bools, config: EnvironmentConfig, reporter: Reporter) -> Tensor:
+    """What item vectors are made of by whitening, (n, D) on the CPU: item tokens, or what the model reads in the texts.
 
     Cold items' texts are read by themselves: in a batch with others they would move those by a rounding.
     """
     if not config.text_layers:
         return tokens.cpu()
-    sources = torch.zeros(tokens.shape)
-    for rows in (np.flatnonzero(~cold), np.flatnonzero(cold)):
-        sources[rows] = read_texts(llm, [ids[row] for row in rows], config.text_layers, config.token_budget)
+    sources = torch.zeros(len(ids), llm.settings.hidden_size)
+    with reporter.bar("reading texts", len(ids)) as advance:
+        for rows in (np.flatnonzero(~cold), np.flatnonzero(cold)):
+            texts = [ids[row] for row in rows]
+            advance(sum(not text for text in texts))
+            sources[rows] = read_texts(llm, texts, config.text_layers, config.token_budget, advance)
     return sources
 
 
@@ -109,7 +112,7 @@ def new_item_tokens(
         for name, rows in (("added-item", present & ~cold), ("added-cold-item", present & cold)):
             _train(training, tokens, ids, rows, space.tokens, name)
     words = words_of(ids, config)
-    sources = vector_sources(llm, ids, tokens, cold, config)
+    sources = vector_sources(llm, ids, tokens, cold, config, training.reporter)
     found = {TOKENS: tokens.cpu().numpy(), VECTORS: space.vectors(sources, present)}
     return found if words is None else {**found, WORDS: words}
 

@@ -13,7 +13,7 @@ from learec.environment.standardise import Standardise
 class StateModel(nn.Module):
     """state = unit(skip + projection(hidden)), compared with item vectors by cosine.
 
-    The skip connection is the history's direction among the whitened item vectors. The projection starts at zero, so
+    The skip connection is the history's direction among the item vectors. The projection starts at zero, so
     before training the state *is* the content rule, and what adaptation adds can be read off against it.
     """
 

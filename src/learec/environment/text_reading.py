@@ -1,5 +1,6 @@
 """Text reading: what the language model has made of a text after some of its layers, a vector for every text."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,14 @@ class _Reached(Exception):  # noqa: N818  (no error: the layer that was asked fo
 
 
 @torch.no_grad()
-def read_texts(llm: LLM, ids: TokenIds, n_layers: int, slots: int) -> Tensor:
+def read_texts(llm: LLM, ids: TokenIds, n_layers: int, slots: int, advance: Callable[[int], None] = lambda n: None) -> Tensor:
     """The mean of each text's hidden vectors after n_layers layers, (n, D) float32 on the CPU; zero for an empty text.
 
     Texts of like length are read together, at most `slots` tokens at once (one text at least). They are padded at the end,
-    which a causal model never sees from before it.
+    which a causal model never sees from before it. `advance` hears how many were read. A model that gives the first token of
+    any text a large vector of its own (SmolLM2 does, from the twelfth layer on) makes these means tell how long a text is.
     """
-    means = torch.zeros(len(ids), llm.embeddings.shape[1])
+    means = torch.zeros(len(ids), llm.settings.hidden_size)
     lengths = np.array([len(text) for text in ids], dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
     order = order[lengths[order] > 0]
@@ -36,6 +38,7 @@ def read_texts(llm: LLM, ids: TokenIds, n_layers: int, slots: int) -> Tensor:
         hidden = _hidden(llm, torch.as_tensor(padded, device=device), n_layers).float()
         kept = torch.as_tensor(real, device=device)[..., None]
         means[rows] = ((hidden * kept).sum(1) / kept.sum(1)).cpu()
+        advance(len(rows))
     return means
 
 
@@ -43,7 +46,7 @@ def _hidden(llm: LLM, ids: Tensor, n_layers: int) -> Tensor:
     """Hidden vectors (B, L, D) of tokens (B, L) as the n_layers-th layer hands them on, before any final norm."""
 
     def reached(block: Any, inputs: Any, output: Any) -> None:
-        raise _Reached(output[0] if isinstance(output, tuple) else output)
+        raise _Reached(output if isinstance(output, Tensor) else output[0])
 
     handle = blocks_of(llm.decoder)[1][n_layers - 1].register_forward_hook(reached)
     try:

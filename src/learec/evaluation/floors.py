@@ -29,7 +29,7 @@ DESCRIPTIONS = {
     "item_knn": "items of the same users, cosine, newer history counts more",
     "v_sknn": "items of the sessions nearest to the history, the newest item in common counts more",
     "ease": "linear regression of every item on all others, solved in closed form",
-    "content_knn": "whitened item tokens nearest to the history's, nothing trained",
+    "content_knn": "item vectors of the language model nearest to the history's, nothing trained",
     "rule": "texts as in content_knn and the logarithm of item_knn added up, nothing trained",
     "cease": "ease that explains the texts of content_knn too",
     "tfidf_rule": "the rule with TF-IDF of the texts: no language model had a part in it",

@@ -16,7 +16,8 @@
     comparisons           [{new, base, metric, difference, low, high, relative | null, n, seeds, base_seeds, covers_seeds,
                             p, p_adjusted, effect, better, worse, seed_share,
                             slices: {slice: {n, sessions, difference, low, high}},
-                            placebos: [{name, seeds, difference, low, high}], of the new row, against the same base}]
+                            placebos: [{name, seeds, covers_seeds, difference, low, high}], of the new row, against the
+                            same base}]
     leads                 the same of the best agent and the best hybrid, by validation, against the best floor
     values                policy_values.py has the shape | null
     agent_curves          [{name, seed, best_epoch, measures: [{"NDCG@10": ...}, one per epoch, first before training], losses}]

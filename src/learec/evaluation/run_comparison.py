@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from learec.artifacts import COST, MANIFEST, Manifest, cost_of, read_manifest, write_text
+from learec.artifacts import MANIFEST, Manifest, cost_of, read_manifest, write_text
 from learec.errors import ArtifactError
 from learec.evaluation import plots
 from learec.evaluation.charts import interval_row
@@ -33,7 +33,7 @@ class ComparedRun:
     tables: Json  # results/tables.json
     manifests: Mapping[str, Manifest]  # by folder: log, results, and what else is there
     agents: Mapping[str, Json]  # settings by name
-    seconds: float
+    seconds: float | None  # that all its artifacts took; None if of one it is not known
 
     @property
     def log(self) -> Manifest:
@@ -67,8 +67,11 @@ def read_run(folder: Path, name: str) -> ComparedRun:
     agents: dict[str, Json] = {}
     for seed in sorted(folder.glob(f"agents/*/seed-*/{MANIFEST}")):
         agents.setdefault(seed.parent.parent.name, read_manifest(seed.parent, "agent", again).request.config)
-    costs = [path for path in folder.rglob(COST) if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    seconds = sum(cost.seconds for path in costs if (cost := cost_of(path.parent)))
+    made = [
+        path.parent for path in folder.rglob(MANIFEST) if not any(one.startswith(".") for one in path.relative_to(folder).parts)
+    ]
+    costs = [cost_of(one) for one in made]
+    seconds = sum(cost.seconds for cost in costs if cost) if all(costs) else None
     return ComparedRun(name, tables, manifests, agents, seconds)
 
 

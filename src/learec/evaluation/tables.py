@@ -170,7 +170,8 @@ class Tables:
         controls = self._differences([Pair(np.stack(main[name]), np.stack(main[base])) for (_, base), name in beside], self._all)
         told: dict[Names, list[Json]] = {pair: [] for pair in names}
         for (pair, name), estimate in zip(beside, controls, strict=True):
-            told[pair].append({"name": name, "seeds": len(main[name]), **_difference(estimate)})
+            known = covers[name] and covers[pair[1]]
+            told[pair].append({"name": name, "seeds": len(main[name]), "covers_seeds": known, **_difference(estimate)})
         return [
             {
                 "new": new, "base": base, "metric": self.metric, "n": len(self.targets.sessions),
@@ -195,10 +196,13 @@ class Tables:
 
 
 def placebos_beside(rows: Sequence[Row], pairs: Iterable[Names]) -> dict[Names, list[str]]:
-    """By pair of an agent with annotations and another agent that is no placebo: the placebos of the first."""
-    plain = {row.name for row in rows if row.kind == "agent" and not row.is_control}
-    found = {pair: [row.name for row in rows if row.placebo_of == pair[0]] for pair in pairs if pair[1] in plain}
-    return {pair: names for pair, names in found.items() if names}
+    """By pair whose base is no placebo: the placebos of its new row, but those that are compared with that base themselves."""
+    asked, controls = set(pairs), {row.name for row in rows if row.is_control}
+    return {
+        (new, base): [row.name for row in rows if row.placebo_of == new and (row.name, base) not in asked]
+        for new, base in asked
+        if base not in controls
+    }
 
 
 def leads(rows: Sequence[Row]) -> list[tuple[str, str]]:
