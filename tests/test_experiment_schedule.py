@@ -141,6 +141,14 @@ def test_cells_that_are_asked_for_are_made_with_what_they_need_and_others_are_ke
     assert not progress.missing, "what nobody asked for is not missing"
 
 
+def test_a_cell_that_is_there_stands_though_what_its_annotations_came_from_is_gone(jobs):
+    hands = Hands(kept={"a/main/sasrec-snqn-RM/0": 60.0})
+    progress = worked_off(asked_for(jobs, ["a/*/sasrec/0"]), hands)
+    assert hands.started == ["a/main/prepare", "a/main/sasrec/0", "a/main/evaluate"]
+    assert progress.states["a/main/annotate"] == "not asked for"
+    assert progress.states["a/main/sasrec-snqn-RM/0"] == "kept"
+
+
 def test_what_an_asked_cell_reads_is_made_for_it(jobs):
     hands = Hands()
     worked_off(asked_for(jobs, ["b/main/*RM*", "b/main/sasrec-snqn/*"]), hands)

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from learec.artifacts import Request, request_for, require
+from learec.artifacts import Request, require
 from learec.config import AgentConfig
-from learec.run import Run, annotation_digests, require_environment, require_log
+from learec.run import Run, annotation_digests, require_environment, require_log, simulation_request
 
 
 def results_request_of(run: Run) -> Request:
@@ -26,7 +26,7 @@ def _known_digests(run: Run, log_digest: str) -> dict[str, str]:
     """Digests of what only evaluate may ask, as far as it is here and asked for."""
     found, evaluation = {}, run.recipe.evaluation
     if run.recipe.simulate and run.has("truth") and evaluation.rollout_users:
-        wanted = request_for("truth", run.recipe.simulate, {}, seed=run.recipe.seed)
+        wanted = simulation_request("truth", run.recipe.simulate, run.recipe.seed)
         found["truth"] = require(run.folder("truth"), wanted, run.make_with("prepare")).digest
     if evaluation.judged_targets and run.has("environment"):
         found["environment"] = require_environment(run, log_digest)

@@ -29,7 +29,16 @@ from learec.artifacts import (
 )  # fmt: skip
 from learec.contest import contestants_of, known_of, results_request_of
 from learec.errors import ArtifactError
-from learec.run import TEXT_ENVIRONMENT, Run, annotation_digests, open_log, report_data, require_environment, require_log
+from learec.run import (
+    TEXT_ENVIRONMENT,
+    Run,
+    annotation_digests,
+    open_log,
+    report_data,
+    require_environment,
+    require_log,
+    simulation_request,
+)  # fmt: skip
 
 
 def simulate_stage(run: Run) -> bool:
@@ -41,7 +50,7 @@ def simulate_stage(run: Run) -> bool:
     from learec.data.simulate import simulate
     from learec.data.truth import save_truth
 
-    wanted = {name: request_for(name, run.recipe.simulate, {}, seed=run.recipe.seed) for name in ("raw", "truth")}
+    wanted = {name: simulation_request(name, run.recipe.simulate, run.recipe.seed) for name in ("raw", "truth")}
     has_raw = _up_to_date(run, run.folder("raw"), wanted["raw"], "simulate")
     finish_interrupted(run.folder("truth"))
     if has_raw and is_current(run.folder("truth"), wanted["truth"]):

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from learec.artifacts import MANIFEST, Cost, cost_of, read_manifest, request_for, require
-from learec.config import AgentEntry, Recipe, RunOptions
+from learec.artifacts import MANIFEST, Cost, Request, cost_of, read_manifest, request_for, require
+from learec.config import AgentEntry, Recipe, RunOptions, SimulateConfig
 from learec.errors import ArtifactError
 from learec.progress import Reporter
 from learec.workers import Workers
@@ -78,6 +78,11 @@ def check_folder(folder: Path) -> None:
         raise ArtifactError(
             f"{folder}: holds something else ({foreign[0]}), wanted an empty folder or an earlier run; name another with --folder"
         )
+
+
+def simulation_request(name: str, simulated: SimulateConfig, seed: int) -> Request:
+    """What raw/ or truth/ of a simulated log are asked for."""
+    return request_for(name, simulated, {}, seed=seed)
 
 
 def open_log(run: Run) -> Any:

@@ -93,4 +93,12 @@ def asked_for(jobs: Mapping[str, Job], patterns: Sequence[str]) -> dict[str, Job
     for name in reversed(list(jobs)):  # each stands behind those that it waits for
         if name in asked:
             asked |= set(jobs[name].needs)
-    return {name: replace(job, asked=name in asked) for name, job in jobs.items()}
+    return {name: job if name in asked else _unasked(job) for name, job in jobs.items()}
+
+
+def _unasked(job: Job) -> Job:
+    """A cell that lies there from an earlier call can stand in the tables though what its annotations came from is gone."""
+    if job.stage != "train":
+        return replace(job, asked=False)
+    log = name_of(job.run, "prepare" if job.run.variant == MAIN else "share")
+    return replace(job, asked=False, needs=(log,), after=job.needs)

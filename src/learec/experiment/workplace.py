@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from learec.artifacts import MANIFEST, cost_of, finish_interrupted, is_current, request_for, write_text
+from learec.artifacts import MANIFEST, cost_of, finish_interrupted, is_current, write_text
 from learec.config import AgentEntry, Recipe, RunOptions
 from learec.contest import results_request_of
 from learec.errors import ArtifactError
@@ -25,6 +25,7 @@ from learec.run import (
     require_environment,
     require_log,
     require_text_annotations,
+    simulation_request,
 )
 from learec.toml_text import toml_text
 
@@ -192,7 +193,7 @@ def _is_annotated(run: Run) -> bool:
 def _is_raw_current(run: Run) -> bool:
     """Whether the raw files are those of the recipe's simulation, which a log's own request does not name; True without one."""
     simulated = run.recipe.simulate
-    return simulated is None or is_current(run.folder("raw"), request_for("raw", simulated, {}, seed=run.recipe.seed))
+    return simulated is None or is_current(run.folder("raw"), simulation_request("raw", simulated, run.recipe.seed))
 
 
 def share(source: Path, target: Path, names: tuple[str, ...]) -> None:
