@@ -5,9 +5,10 @@
 Validation targets (4,000 of them where there are more, with --sample), full ranking, seen items masked; a history's direction is
 the sum of decay ** age * vector (decay .8). Beside it the same vectors in the rule with item-kNN (shrinkage 50) and the best of
 the weights 1, 2, 4 on these targets.
-Vectors: means of the text's token embeddings of SmolLM2 as they are, centred, and whitened (what the environment has unless text_layers is set); TF-IDF in
-256 dimensions (the control "text"), and that whitened; with --trained, tokens trained to generate the item's text, whose
-text loss beside a shuffled item's and the mean token's is told too. Search by title: of how many items the title alone, made a
+Vectors: means of the text's token embeddings of SmolLM2 as they are, centred, and whitened (what the environment has unless
+text_layers is set); with --text-layers, means of the texts' hidden vectors after so many layers, whitened; TF-IDF in 256
+dimensions (the control "text"), and that whitened; with --trained, tokens trained to generate the item's text, whose text loss
+beside a shuffled item's and the mean token's is told too. Search by title: of how many items the title alone, made a
 vector as a new item's text would be, finds the item whose text it belongs to, first and among ten (items of equal titles
 count as found). Last line: JSON {vectors: NDCG@10}.
 """
