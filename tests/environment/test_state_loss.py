@@ -153,7 +153,9 @@ def test_requests_of_environments_made_before_these_settings_are_the_same():
     later = EnvironmentConfig.came_later
     assert later <= EnvironmentConfig.model_fields.keys()
     assert not later & EnvironmentConfig().model_dump(mode="json").keys()
-    asked = replace_all(EnvironmentConfig(), history_text_tokens=2, soft_targets=0.1, full_softmax_items=9, n_sampled_items=5)
+    asked = replace_all(
+        EnvironmentConfig(), history_text_tokens=2, soft_targets=0.1, full_softmax_items=9, n_sampled_items=5, text_layers=1
+    )
     assert later <= asked.model_dump(mode="json").keys()
 
 
