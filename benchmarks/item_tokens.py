@@ -2,9 +2,8 @@
 
     python benchmarks/item_tokens.py RUN_FOLDER [--trained] [--text-layers 6 ...]     (a run with log/, such as runs/industrial)
 
-Validation targets (4,000 of them where there are more, with --sample), full ranking, seen items masked; a history's direction is
-the sum of decay ** age * vector (decay .8). Beside it the same vectors in the rule with item-kNN (shrinkage 50) and the best of
-the weights 1, 2, 4 on these targets.
+All validation targets, full ranking, seen items masked; a history's direction is the sum of decay ** age * vector (decay .8).
+Beside it the same vectors in the rule with item-kNN (shrinkage 50) and the best of the weights 1, 2, 4 on these targets.
 Vectors: means of the text's token embeddings of SmolLM2 as they are, centred, and whitened (what the environment has unless
 text_layers is set); with --text-layers, means of the texts' hidden vectors after so many layers, whitened; TF-IDF in 256
 dimensions (the control "text"), and that whitened; with --trained, tokens trained to generate the item's text, whose text loss
@@ -34,7 +33,7 @@ from learec.evaluation.metrics import HISTORY, Scorer, ndcg, ranks
 from learec.progress import Reporter
 
 DECAY, SHRINKAGE, WEIGHTS = 0.8, 50.0, (1, 2, 4)
-SIZE, LOSS_ITEMS, SAMPLE = 256, 256, 4000
+SIZE, LOSS_ITEMS = 256, 256
 
 
 def next_item_ndcg(log: Log, targets: Ints, scorer: Scorer) -> tuple[float, float]:
@@ -71,7 +70,6 @@ def main() -> None:
     parser.add_argument(
         "--text-layers", type=int, nargs="*", default=[], help="also vectors of texts as so many layers read them"
     )
-    parser.add_argument("--sample", action="store_true", help=f"at most {SAMPLE} targets")
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
     log = load_log(asked.run / "log")
@@ -80,8 +78,6 @@ def main() -> None:
     found = {}
 
     targets = log.targets(Part.VALIDATION)
-    if asked.sample and len(targets) > SAMPLE:
-        targets = np.sort(np.random.default_rng(0).choice(targets, SAMPLE, replace=False))
     knn = ItemKNN.fit(log.training, log.catalog.n_items, DECAY, SHRINKAGE)
 
     def tell(name: str, vectors: Floats) -> None:
