@@ -11,8 +11,6 @@ from learec.environment.llm import load_llm
 from learec.environment.text_reading import read_texts
 from learec.errors import ConfigError
 
-from .conftest import VOCABULARY
-
 TEXTS = ["red kite", "Big blue boat, made in 1998", "", "cup", "red kite"]
 
 
@@ -73,11 +71,8 @@ def test_more_layers_or_longer_texts_than_the_model_has_room_for_are_refused(fam
         load_llm(EnvironmentConfig(llm=folder, text_layers=1, max_text_tokens=129), "cpu")
 
 
-def test_hidden_vectors_may_be_wider_than_embeddings(save_model, tmp_path, quiet):
-    config = OPTConfig(
-        vocab_size=VOCABULARY, hidden_size=32, word_embed_proj_dim=16, ffn_dim=48, num_hidden_layers=3, num_attention_heads=4,
-        max_position_embeddings=128, bos_token_id=1, eos_token_id=1, pad_token_id=0, do_layer_norm_before=False,
-    )  # fmt: skip
+def test_hidden_vectors_may_be_wider_than_embeddings(save_model, family_folder, tmp_path, quiet):
+    config = OPTConfig.from_pretrained(family_folder("opt"), word_embed_proj_dim=16, do_layer_norm_before=False)
     settings = EnvironmentConfig(llm=str(save_model(config, tmp_path)), text_layers=2)
     llm = load_llm(settings, "cpu")
     ids = llm.token_ids(TEXTS, 24)
