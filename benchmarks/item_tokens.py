@@ -6,10 +6,10 @@ All validation targets, full ranking, seen items masked; a history's direction i
 Beside it the same vectors in the rule with item-kNN (shrinkage 50) and the best of the weights 1, 2, 4 on these targets.
 Vectors: means of the text's token embeddings of SmolLM2 as they are, centred, and whitened (what the environment has unless
 text_layers is set); with --text-layers, means of the texts' hidden vectors after so many layers, whitened; TF-IDF in 256
-dimensions (the control "text"), and that whitened; with --trained, tokens trained to generate the item's text, whose text loss
-beside a shuffled item's and the mean token's is told too. Search by title: of how many items the title alone, made a
-vector as a new item's text would be, finds the item whose text it belongs to, first and among ten (items of equal titles
-count as found). Last line: JSON {vectors: NDCG@10}.
+directions, in 1,024 (the control "text") and others, as they are and whitened; with --trained, tokens trained to generate the
+item's text, whose text loss beside a shuffled item's and the mean token's is told too. Search by title: of how many items the
+title alone, made a vector as a new item's text would be, finds the item whose text it belongs to, first and among ten (items of
+equal titles count as found). Last line: JSON {vectors: NDCG@10}.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from amortised_tokens import mean_loss
 from learec.config import EnvironmentConfig
 from learec.data.log import Floats, Ints, Log, Part, load_log
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule, unit_rows
-from learec.data.tfidf import tfidf_vectors
+from learec.data.tfidf import fewer_directions, tfidf_vectors
 from learec.environment.item_tokens import make_item_tokens, pooled
 from learec.environment.llm import load_llm
 from learec.environment.texts import Texts
@@ -34,6 +34,7 @@ from learec.progress import Reporter
 
 DECAY, SHRINKAGE, WEIGHTS = 0.8, 50.0, (1, 2, 4)
 SIZE, LOSS_ITEMS = 256, 256
+TFIDF_SIZES = (256, 512, 1024, 2048)
 
 
 def next_item_ndcg(log: Log, targets: Ints, scorer: Scorer) -> tuple[float, float]:
@@ -118,16 +119,18 @@ def main() -> None:
             made = make_item_tokens(llm, log, read, 0, Path(folder), Reporter())
         tell(f"texts after {n_layers} layers, whitened", made.vectors)
     texts = log.catalog.table["text"].to_list()
-    words = tfidf_vectors(texts, log.cold_items, SIZE)
+    words = tfidf_vectors(texts, log.cold_items, max(TFIDF_SIZES))
     # Titles among the texts, as cold items: words, their weights and directions come from the texts alone.
     n = len(texts)
     both = tfidf_vectors(
         [*texts, *log.catalog.table["title"].to_list()], np.array([*log.cold_items, *range(n + 1, 2 * n + 1)]), SIZE
     )
-    told_search("TF-IDF, 256 dimensions", found_by_title(log, both[n + 1 :], both[: n + 1]))
+    told_search("TF-IDF, 256 directions", found_by_title(log, both[n + 1 :], both[: n + 1]))
     known = np.any(words != 0, axis=1)
-    tell("TF-IDF, 256 dimensions", words)
-    tell("TF-IDF, 256 dimensions, whitened", whitened(words, Texts(known, made.texts.shaping & known), SIZE))
+    for size in TFIDF_SIZES:
+        tell(f"TF-IDF, {size:,} directions", fewer_directions(words, size))
+        whitened_words = whitened(words[:, :size], Texts(known, made.texts.shaping & known), size)
+        tell(f"TF-IDF, {size:,} directions, whitened", whitened_words)
     print(json.dumps(found))
 
 

@@ -53,7 +53,7 @@ def contestants_of(run: Run, log: Any, annotations: Any) -> list[Any]:
     from learec.evaluation.floors import DESCRIPTIONS, tfidf_of
     from learec.evaluation.hybrid import rules_beside
 
-    vectors, tfidf = annotations.item_vectors if annotations else None, tfidf_of(log)
+    vectors, tfidf = annotations.item_vectors if annotations else None, tfidf_of(log, max(run.recipe.evaluation.tfidf_size))
     found = _floors(run, log, vectors, tfidf)
     contestants = [
         Contestant(name, None, DESCRIPTIONS[name] + floor.told, floor.scorer, floor=floor) for name, floor in found.items()
@@ -94,7 +94,8 @@ def _hybrids(run: Run, log: Any, rules: Any, contestants: list[Any]) -> list[Any
         for base in (one for one in contestants if one.name == name):
             hybrid = hybrid_of(base.scorer, rules, log, mask_seen=config.mask_seen, seed=run.recipe.seed)
             counts = _told_counts("ease_decay" in hybrid.settings, "ease_text_weight" in hybrid.settings)
-            told = f"{name} + item texts + {counts}, chosen and weighted on validation"
+            texts = "TF-IDF of item texts" if "tfidf_size" in hybrid.settings else "item texts"
+            told = f"{name} + {texts} + {counts}, chosen and weighted on validation"
             found.append(Contestant(new, base.seed, told, hybrid, base.is_control, names.get(base.placebo_of)))
     return found
 

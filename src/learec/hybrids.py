@@ -1,14 +1,18 @@
 """From the results of a run to what an exported hybrid needs: the weights that evaluate chose, item vectors, item-kNN."""
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from learec.annotations.table import load_annotations
 from learec.artifacts import check_files, read_manifest
+from learec.config import EvaluationConfig
 from learec.data.ease import Explained, item_knn_by_ease
-from learec.data.log import load_log
+from learec.data.log import Floats, Log, load_log
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule
+from learec.data.tfidf import fewer_directions
 from learec.errors import ArtifactError, ConfigError
 from learec.evaluation.evaluate import HYBRIDS_FILE, config_of
 from learec.evaluation.floors import tfidf_of
@@ -50,9 +54,10 @@ def beside_for(chosen: Chosen) -> Beside:
     for name, digest in present.items():
         if parents.get(name) != digest:
             raise ArtifactError(f"{run_folder / 'results'}: stale: made from another {name}; refresh it with `{MAKE_WITH}`")
-    vectors = tfidf_of(log) if annotations is None else annotations.item_vectors
-    if vectors is None:
-        vectors = np.zeros((log.catalog.n_items + 1, 0), dtype=np.float32)
+    if annotations is not None and "tfidf_size" not in found:
+        vectors = annotations.item_vectors
+    else:
+        vectors = _words(run_folder, log, config, found)
     if by_ease:
         texts = Explained(vectors, found["ease_text_weight"]) if "ease_text_weight" in found else None
         knn = item_knn_by_ease(
@@ -64,3 +69,14 @@ def beside_for(chosen: Chosen) -> Beside:
     content = ContentKNN(vectors, found.get("text_decay", knn.decay))  # without texts nothing fades
     rule = Rule(content, knn, text_weight=found["text_weight"], knn_weight=found["knn_weight"])
     return Beside(rule, HISTORY, manifest.digest)
+
+
+def _words(run_folder: Path, log: Log, config: EvaluationConfig, found: Mapping[str, float]) -> Floats:
+    """Item vectors (N + 1, W) beside an agent where TF-IDF was chosen; of no numbers where items have no texts."""
+    words = tfidf_of(log, max(config.tfidf_size))
+    if words is None:
+        return np.zeros((log.catalog.n_items + 1, 0), dtype=np.float32)
+    if "tfidf_size" not in found:
+        told = "stale: made by an earlier version, which does not say in how many directions it had TF-IDF"
+        raise ArtifactError(f"{run_folder / 'results'}: {told}; refresh it with `{MAKE_WITH}`")
+    return fewer_directions(words, int(found["tfidf_size"]))

@@ -30,7 +30,6 @@ from learec.artifacts import (
 from learec.contest import contestants_of, known_of, results_request_of
 from learec.errors import ArtifactError
 from learec.run import (
-    TEXT_ENVIRONMENT,
     Run,
     annotation_digests,
     open_log,
@@ -171,14 +170,15 @@ def annotate_stage(run: Run) -> bool:
 
 
 def _annotate_without_language_model(run: Run, log_digest: str) -> bool:
-    from learec.annotations.annotate import annotate, annotations_request
+    from learec.annotations.annotate import annotate, annotations_request, text_environment_name
     from learec.annotations.text_environment import TextEnvironment
 
     config, folder = run.recipe.annotations, run.folder("text-annotations")
-    if _up_to_date(run, folder, annotations_request(config, log_digest, TEXT_ENVIRONMENT), "annotate with TF-IDF"):
+    name = text_environment_name(config)
+    if _up_to_date(run, folder, annotations_request(config, log_digest, name), "annotate with TF-IDF"):
         return False
     log = open_log(run)
-    annotate(config, log, TextEnvironment.of(log, config.knn_decay), TEXT_ENVIRONMENT, folder, reporter=run.reporter)
+    annotate(config, log, TextEnvironment.of(log, config), name, folder, reporter=run.reporter)
     return True
 
 

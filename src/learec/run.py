@@ -18,7 +18,6 @@ FOLDERS = (
     "raw", "truth", "log", "environment", "annotations", "text-annotations", "agents", "tuning", "export", "results", "report",
     "logs",
 )  # fmt: skip
-TEXT_ENVIRONMENT = "TF-IDF"  # stands for a digest where no language model was asked
 
 
 @dataclass(frozen=True)
@@ -100,14 +99,19 @@ def require_log(run: Run) -> str:
 
 def require_annotations(run: Run, log_digest: str) -> str:
     """Digest of annotations that fit the recipe and the log. The environment they came from need not be here any more."""
+    from learec.annotations.annotate import annotations_request
+
     environment = require_environment(run, log_digest) if run.has("environment") else ""
-    wanted = request_for("annotations", run.recipe.annotations, {"log": log_digest, "environment": environment})
+    wanted = annotations_request(run.recipe.annotations, log_digest, environment)
     return require(run.folder("annotations"), wanted, run.make_with("annotate")).digest
 
 
 def require_text_annotations(run: Run, log_digest: str) -> str:
     """Digest of annotations that were made without a language model."""
-    wanted = request_for("annotations", run.recipe.annotations, {"log": log_digest, "environment": TEXT_ENVIRONMENT})
+    from learec.annotations.annotate import annotations_request, text_environment_name
+
+    config = run.recipe.annotations
+    wanted = annotations_request(config, log_digest, text_environment_name(config))
     return require(run.folder("text-annotations"), wanted, run.make_with("annotate")).digest
 
 

@@ -34,7 +34,8 @@ BOTH = AgentConfig(**SMALL, item_knn=True, lea=("content",))
 
 @pytest.fixture
 def annotations(small_log, tmp_path, quiet):
-    annotate(AnnotationsConfig(), small_log, TextEnvironment.of(small_log, 0.8), "d", tmp_path / "annotations", reporter=quiet)
+    config = AnnotationsConfig()
+    annotate(config, small_log, TextEnvironment.of(small_log, config), "d", tmp_path / "annotations", reporter=quiet)
     return load_annotations(tmp_path / "annotations")
 
 

@@ -21,7 +21,8 @@ SMALL = {"hidden_size": 8, "n_layers": 1, "batch_size": 16, "max_length": 10}
 
 @pytest.fixture
 def annotations(small_log, tmp_path, quiet):
-    annotate(AnnotationsConfig(), small_log, TextEnvironment.of(small_log, 0.8), "d", tmp_path / "annotations", reporter=quiet)
+    config = AnnotationsConfig()
+    annotate(config, small_log, TextEnvironment.of(small_log, config), "d", tmp_path / "annotations", reporter=quiet)
     return load_annotations(tmp_path / "annotations")
 
 

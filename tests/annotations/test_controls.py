@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from scipy import sparse
 
-from learec.annotations.annotate import annotate
+from learec.annotations.annotate import annotate, annotations_request, text_environment_name
 from learec.annotations.controls import random, replaced, shuffled
 from learec.annotations.table import Annotations, load_annotations
 from learec.annotations.text_environment import TextEnvironment
 from learec.config import AnnotationsConfig
 from learec.data.neighbours import unit_rows
-from learec.data.tfidf import tfidf_vectors
+from learec.data.tfidf import fewer_directions, strongest_directions, tfidf_vectors
 
 ALL = ("state", "reward", "augmented", "items")
 N = 200
@@ -122,9 +124,56 @@ def test_items_whose_words_agree_are_near_and_cold_items_change_nothing():
     assert other[6].any(), "a cold item is placed by the words of the others"
 
 
+def catalog_of(n_items, n_words, rng):
+    """Texts of words some of which are frequent, so that directions differ in strength."""
+    share = 1 / np.arange(1, n_words + 1)
+    return [" ".join(f"w{word}" for word in rng.choice(n_words, 12, p=share / share.sum())) for _ in range(n_items)]
+
+
+def test_in_large_catalogs_the_directions_explain_as_much_as_the_strongest_and_no_random_number_is_taken(rng, monkeypatch):
+    texts, none = catalog_of(600, 900, rng), np.array([], dtype=int)
+    state = torch.random.get_rng_state()
+    found, again = (tfidf_vectors(texts, none, size=100) for _ in range(2))
+    np.testing.assert_array_equal(found, again)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    rows = sparse.random_array((600, 900), density=0.02, rng=rng, format="csr") * np.arange(1, 901) ** -0.5
+    directions = strongest_directions(rows, 100)
+    np.testing.assert_allclose(directions.T @ directions, np.eye(100), atol=1e-4)
+    monkeypatch.setattr("learec.data.tfidf.MARGIN", 10_000)  # all singular vectors, and the first of them
+    exact = strongest_directions(rows, 100)
+    explained, most = (float(((rows @ some) ** 2).sum()) for some in (directions, exact))
+    assert 0.99 * most < explained <= most * (1 + 1e-6)
+    assert explained < 0.99 * rows.power(2).sum()
+    all_of_them = tfidf_vectors(texts, none, size=100)
+    np.testing.assert_allclose(fewer_directions(all_of_them, 30), tfidf_vectors(texts, none, size=30), atol=1e-5)
+
+
+def test_of_words_a_state_has_as_many_numbers_as_the_models_and_a_reward_is_the_cosine_in_all(small_log, monkeypatch):
+    monkeypatch.setattr("learec.annotations.text_environment.STATE_SIZE", 5)
+    environment = TextEnvironment.of(small_log, AnnotationsConfig(tfidf_size=9, knn_decay=0.5))
+    assert environment.item_vectors.shape == (small_log.catalog.n_items + 1, 9)
+    training = small_log.training
+    states, rewards, of_candidates = environment.annotate(training, np.tile([3, 0], (training.n_steps, 1)))
+    at = int(np.flatnonzero(training.step_of == 2)[0])
+    first, second, logged = environment.item_vectors[training.items[at - 2 : at + 1]]
+    profile = (0.5 * first + second) / np.linalg.norm(0.5 * first + second)
+    np.testing.assert_allclose(states[at], profile[:5] / np.linalg.norm(profile[:5]), atol=1e-5)
+    assert rewards[at] == pytest.approx(profile @ logged, abs=1e-5)
+    np.testing.assert_allclose(of_candidates[at], [profile @ environment.item_vectors[3], 0], atol=1e-5)
+    assert not states[training.step_of == 0].any() and not rewards[training.step_of == 0].any()
+
+
+def test_the_size_of_tfidf_makes_the_placebo_anew_and_nothing_of_the_language_model():
+    configs = AnnotationsConfig(), AnnotationsConfig(tfidf_size=256)
+    assert annotations_request(configs[0], "log", "model") == annotations_request(configs[1], "log", "model")
+    names = [text_environment_name(config) for config in configs]
+    assert names == ["TF-IDF in 1024 directions", "TF-IDF in 256 directions"]
+
+
 def test_an_environment_of_words_alone_annotates_a_log(small_log, tmp_path, quiet):
-    environment = TextEnvironment.of(small_log, decay=0.8)
-    annotate(AnnotationsConfig(), small_log, environment, "TF-IDF", tmp_path / "a", reporter=quiet)
+    config = AnnotationsConfig()
+    environment = TextEnvironment.of(small_log, config)
+    annotate(config, small_log, environment, "TF-IDF", tmp_path / "a", reporter=quiet)
     found = load_annotations(tmp_path / "a")
     assert found.annotated.any()
     lengths = np.linalg.norm(found.states[found.annotated], axis=1)

@@ -15,6 +15,9 @@ import pytest
 from learec.artifacts import COST, file_digest
 from learec.data.ease import Explained, item_knn_by_ease
 from learec.data.log import load_log
+from learec.data.tfidf import fewer_directions
+from learec.errors import ArtifactError
+from learec.evaluation.floors import tfidf_of
 from learec.hybrids import beside_for
 from learec.serving.choose import choose_agent
 
@@ -244,7 +247,7 @@ def test_a_hybrid_is_exported_as_it_was_measured(whole, tmp_path):
     chosen = json.loads((run / "results/floors.json").read_text())
     counted = chosen["item_knn"]["settings"]
     by_ease = "ease_decay" in weights
-    of_counts = chosen["cease"]["settings"] if by_ease else counted
+    of_counts = chosen["tfidf_cease" if "tfidf_size" in weights else "cease"]["settings"] if by_ease else counted
     assert (chosen["item_knn"]["tried"], of_counts) == (16, {name: weights[name] for name in of_counts})
     decay = weights["ease_decay" if by_ease else "knn_decay"]
     assert (settings["decay"], settings["text_decay"]) == (decay, weights["text_decay"])
@@ -268,6 +271,19 @@ def test_a_hybrid_is_exported_as_it_was_measured(whole, tmp_path):
         assert measured.similarity.nnz
         np.testing.assert_array_equal(rule.knn.similarity.toarray(), measured.similarity.toarray())
         assert (rule.knn.decay, rule.content.decay, rule.text_weight, rule.knn_weight) == (0.7, 0.6, 2.0, 4.0)
+    of_words = {**counted, "tfidf_size": 5, "text_decay": 0.6, "text_weight": 2.0, "knn_weight": 4.0}
+    choose(**of_words)
+    expected = fewer_directions(tfidf_of(log, 1024), 5)
+    np.testing.assert_array_equal(beside_for(choose_agent(run, "lea/0")).rule.content.vectors, expected)
+    measured = (run / "results/manifest.json").read_text()
+    without_model = json.loads(measured)
+    del without_model["parents"]["annotations"]
+    (run / "results/manifest.json").write_text(json.dumps(without_model))
+    np.testing.assert_array_equal(beside_for(choose_agent(run, "lea/0")).rule.content.vectors, expected)
+    choose(**{name: value for name, value in of_words.items() if name != "tfidf_size"})
+    with pytest.raises(ArtifactError, match="does not say in how many directions it had TF-IDF; refresh it with"):
+        beside_for(choose_agent(run, "lea/0"))
+    (run / "results/manifest.json").write_text(measured)
     choose(**{name: value for name, value in weights.items() if name not in of_counts})
     again = learec("export", "runs/small", "--hybrid", "--agent", "lea/0", cwd=root)
     assert again.returncode != 0

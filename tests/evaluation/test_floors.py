@@ -13,6 +13,7 @@ from learec.config import FLOORS, EvaluationConfig
 from learec.data.ease import Explained
 from learec.data.log import Catalog, Part, Sessions
 from learec.data.neighbours import ContentKNN, Rule
+from learec.data.tfidf import fewer_directions
 from learec.evaluation.floors import (
     DESCRIPTIONS,
     Floor,
@@ -72,20 +73,20 @@ def test_floors_without_what_they_need_are_left_out_with_the_reason():
 
 
 def test_words_alone_stand_in_the_tfidf_rule_and_catalogs_without_any_have_none(small_log):
-    vectors = tfidf_of(small_log)
+    vectors = tfidf_of(small_log, 1024)
     assert vectors.shape[0] == small_log.catalog.n_items + 1
     rule = floors(EvaluationConfig(), small_log.training, small_log.catalog.n_items, None, tfidf=vectors, choose=first)[
         "tfidf_rule"
     ].scorer
     np.testing.assert_array_equal(rule.content.vectors, vectors)
     silent = Catalog(small_log.catalog.table.with_columns(text=pl.lit("")))
-    assert tfidf_of(dataclasses.replace(small_log, catalog=silent)) is None
+    assert tfidf_of(dataclasses.replace(small_log, catalog=silent), 1024) is None
     assert left_out(EvaluationConfig(), 200_000, has_vectors=True, has_texts=True)["tfidf_rule"].startswith("200,000 items")
 
 
 def test_of_several_settings_validation_chooses_for_every_floor_by_itself(small_log):
     tried = []
-    config, n_items, words = EvaluationConfig(), small_log.catalog.n_items, tfidf_of(small_log)
+    config, n_items, words = EvaluationConfig(), small_log.catalog.n_items, tfidf_of(small_log, 1024)
     chosen = floors(
         config, small_log.training, n_items, words, tfidf=words, choose=on(small_log, advance=lambda: tried.append(1))
     )
@@ -110,23 +111,31 @@ def test_of_several_settings_validation_chooses_for_every_floor_by_itself(small_
 
 
 def test_the_rules_read_the_chosen_counts_and_choose_how_they_read_texts(small_log):
-    config, words = EvaluationConfig(), tfidf_of(small_log)
+    config, words = EvaluationConfig(tfidf_size=(9, 3)), tfidf_of(small_log, 9)
     chosen = floors(config, small_log.training, small_log.catalog.n_items, None, tfidf=words, choose=on(small_log))
     rule, counted = chosen["tfidf_rule"], chosen["item_knn"]
     assert rule.scorer.knn is counted.scorer
+    size = rule.scorer.content.vectors.shape[1]
     assert rule.settings == {
-        **counted.settings, "text_decay": rule.scorer.content.decay, "text_weight": rule.scorer.text_weight,
+        **counted.settings, "tfidf_size": size, "text_decay": rule.scorer.content.decay, "text_weight": rule.scorer.text_weight,
     }  # fmt: skip
-    by_hand = [
-        validation_of(Rule(ContentKNN(words, decay), counted.scorer, weight), small_log)
+    by_hand = {
+        (size, decay, weight): validation_of(Rule(ContentKNN(vectors, decay), counted.scorer, weight), small_log)
+        for size, vectors in ((9, words), (3, fewer_directions(words, 3)))
         for decay in config.knn_decay
         for weight in config.text_weight
-    ]
-    assert (rule.validation, rule.tried, len(set(by_hand)) > 1) == (max(by_hand), len(by_hand), True)
+    }
+    best = by_hand[size, rule.settings["text_decay"], rule.settings["text_weight"]]
+    assert rule.validation == best == max(by_hand.values())
+    assert (rule.tried, {size for size, *_ in by_hand}) == (len(by_hand), {9, 3})
+    assert max(value for (size, *_), value in by_hand.items() if size == 9) != max(
+        value for (size, *_), value in by_hand.items() if size == 3
+    )
+    assert chosen["tfidf_cease"].settings["tfidf_size"] == size
 
 
 def test_cease_has_the_chosen_regularisation_and_chooses_how_much_texts_weigh(small_log):
-    config, words = EvaluationConfig(ease_decay=(0.9, 0.7)), tfidf_of(small_log)
+    config, words = EvaluationConfig(ease_decay=(0.9, 0.7), tfidf_size=1024), tfidf_of(small_log, 1024)
     log, n_items = small_log, small_log.catalog.n_items
     chosen = floors(config, log.training, n_items, words[:, :4], tfidf=words, choose=on(log))
     regularisation = chosen["ease"].settings["ease_regularisation"]
@@ -189,7 +198,7 @@ def test_no_more_matrices_of_ease_are_held_than_are_chosen_and_two_while_one_is(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EASE, "fit", fit)
-        texts = tfidf_of(small_log) if words else None
+        texts = tfidf_of(small_log, 1024) if words else None
         floors(EvaluationConfig(), small_log.training, small_log.catalog.n_items, None, tfidf=texts, choose=on(small_log))
     assert held == ([1, 2, 2, 2, 3, 3] if words else [1, 2, 2])
 

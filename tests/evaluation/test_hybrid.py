@@ -8,10 +8,10 @@ from scipy import sparse
 
 from learec.data.ease import Explained, item_knn_by_ease
 from learec.data.log import Part
-from learec.data.neighbours import UNSEEN, ContentKNN, ItemKNN, Rule
+from learec.data.neighbours import UNSEEN, ContentKNN, ItemKNN, Rule, unit_rows
 from learec.evaluation.evaluate import Contestant
 from learec.evaluation.floors import Floor
-from learec.evaluation.hybrid import KNN_WEIGHTS, TEXT_WEIGHTS, Hybrid, hybrid_of, name_beside, rule_of, rules_beside
+from learec.evaluation.hybrid import KNN_WEIGHTS, TEXT_WEIGHTS, Hybrid, hybrid_of, names_beside, rule_of, rules_beside
 from learec.evaluation.literature import EASE
 from learec.evaluation.metrics import ndcg, ranks
 
@@ -118,13 +118,13 @@ def test_a_hybrid_is_a_row_of_its_own_kind(small_log):
     assert kinds == ["floor", "agent", "hybrid"]
 
 
-def test_beside_an_agent_stands_the_rule_that_was_chosen_else_that_of_words_else_counts_alone(small_log):
+def test_beside_an_agent_may_stand_the_rules_of_the_model_and_of_words_else_counts_alone(small_log):
     rule = a_rule(small_log)
     counts = Floor(rule.knn, {})
     floors = {"popularity": Floor(None, {}), "item_knn": counts, "tfidf_rule": Floor(rule, {}), "rule": Floor(rule, {})}
-    for name in ("rule", "tfidf_rule", "item_knn"):
-        assert name_beside(floors) == name
-        del floors[name]
+    for names in (["rule", "tfidf_rule"], ["tfidf_rule"], ["item_knn"]):
+        assert names_beside(floors) == names
+        del floors[names[0]]
     assert rule_of(Floor(rule, {})) is rule
     alone = rule_of(counts)
     assert (alone.knn, alone.content.vectors.shape) == (rule.knn, (small_log.catalog.n_items + 1, 0))
@@ -150,6 +150,22 @@ def test_an_ease_may_stand_in_the_place_of_cosines_and_validation_says_whether(s
     assert both.chosen == best.chosen
     assert both.rule.knn is best.rule.knn
     assert rules_beside({name: floors[name] for name in ("item_knn", "tfidf_rule")}) == [plain]
+
+
+def test_validation_chooses_whose_texts_stand_beside_an_agent(small_log):
+    rule, n_items = a_rule(small_log), small_log.catalog.n_items
+    speaking = ContentKNN(unit_rows(rule.knn.similarity.toarray()), rule.content.decay)
+    rule = dataclasses.replace(
+        rule, content=speaking, knn=dataclasses.replace(rule.knn, similarity=sparse.csr_array((n_items + 1,) * 2))
+    )
+    silent = dataclasses.replace(rule, content=ContentKNN(np.roll(speaking.vectors, 5, axis=0), speaking.decay))
+    floors = {"rule": Floor(silent, {"knn_decay": 0.8}), "tfidf_rule": Floor(rule, {"knn_decay": 0.8, "tfidf_size": 9})}
+    both = rules_beside(floors)
+    assert [one.scorer for one in both] == [silent, rule]
+    agent = Noise(n_items)
+    alone = [hybrid_of(agent, [one], small_log, mask_seen=True, seed=0) for one in both]
+    assert alone[1].validation > alone[0].validation
+    assert hybrid_of(agent, both, small_log, mask_seen=True, seed=0).chosen == alone[1].chosen
 
 
 def test_beside_counts_alone_stands_ease_without_texts(small_log):

@@ -28,13 +28,22 @@ class Environment(Protocol):
         ...
 
     def annotate(self, sessions: Sessions, candidates: Ints) -> tuple[Floats, Floats, Floats]:
-        """States (E, W), rewards of the logged items (E,), rewards of the candidates (E, K; item 0 for none)."""
+        """States (E, S), rewards of the logged items (E,), rewards of the candidates (E, K; item 0 for none).
+
+        The numbers of a state are the first S of an item vector's.
+        """
         ...
 
 
 def annotations_request(config: AnnotationsConfig, log_digest: str, environment_digest: str) -> Request:
-    """What annotate is asked for."""
-    return request_for("annotations", config, {"log": log_digest, "environment": environment_digest})
+    """What annotate is asked for. The size of TF-IDF is nothing to the language model, and is part of the other's name."""
+    asked = config.model_copy(update={"tfidf_size": AnnotationsConfig.model_fields["tfidf_size"].default})
+    return request_for("annotations", asked, {"log": log_digest, "environment": environment_digest})
+
+
+def text_environment_name(config: AnnotationsConfig) -> str:
+    """What stands for a digest where no language model was asked."""
+    return f"TF-IDF in {config.tfidf_size} directions"
 
 
 def annotate(
@@ -104,7 +113,8 @@ def _candidates(
     if scores is None:
         none = np.zeros((shard.n_steps, 0), dtype=np.int32)
         states, _, _ = environment.annotate(shard, none)
-        return propose(lambda block: states[block] @ environment.item_vectors.T, shard, config.asked, log.cold_items)
+        vectors = environment.item_vectors[:, : states.shape[1]]
+        return propose(lambda block: states[block] @ vectors.T, shard, config.asked, log.cold_items)
     return propose(lambda block: scores(steps[block]), shard, config.asked, log.cold_items)
 
 

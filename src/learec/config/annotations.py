@@ -10,7 +10,7 @@ from learec.config.records import Count, Positive, Record, Share
 class AnnotationsConfig(Record):
     """annotate: one row per training step, and a vector per item."""
 
-    came_later: ClassVar[frozenset[str]] = frozenset({"keep", "n_proposed", "steps"})
+    came_later: ClassVar[frozenset[str]] = frozenset({"keep", "n_proposed", "steps", "tfidf_size"})
 
     steps: bool = Field(
         True, description="false: item vectors alone, within seconds, which is all that agents with lea items and content read"
@@ -30,6 +30,10 @@ class AnnotationsConfig(Record):
     knn_decay: Share = 0.8
     knn_shrinkage: Annotated[float, Field(ge=0)] = Field(20.0, description="under item-kNN's cosine: few counts, little trust")
     text_weight: Positive = 4.0
+    tfidf_size: Count = Field(
+        1024,
+        description="of the placebo text: directions of TF-IDF; they gain where the language model's vectors no longer do",
+    )
     shard_sessions: Count = Field(1000, description="sessions per shard; a stopped run loses one shard at most")
 
     @property

@@ -15,7 +15,7 @@ from learec.config import EvaluationConfig, derived_seed
 from learec.data.ease import Explained
 from learec.data.log import Floats, Ints, Log, Part, Sessions
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule, counted_together
-from learec.data.tfidf import tfidf_vectors
+from learec.data.tfidf import fewer_directions, tfidf_vectors
 from learec.evaluation.baselines import LastItem, Popularity
 from learec.evaluation.literature import EASE, VSKNN
 from learec.evaluation.metrics import HISTORY, Scorer, ndcg, ranks
@@ -64,6 +64,7 @@ class Floor(Generic[S]):
         return {"settings": dict(self.settings), "tried": self.tried, "validation": self.validation}
 
 
+Texts = tuple[Settings, Floats]  # settings that vectors (N + 1, W) were made with, and the vectors
 Candidates = Iterable[tuple[Settings, S]]  # made one after the other: two EASEs at once may fill the memory
 
 
@@ -127,10 +128,10 @@ def choosing_targets(log: Log, seed: int) -> Ints:
     return np.sort(np.random.default_rng(derived_seed("hybrid", seed)).choice(targets, most, replace=False))
 
 
-def tfidf_of(log: Log) -> Floats | None:
+def tfidf_of(log: Log, size: int) -> Floats | None:
     """TF-IDF vectors of the items, (N + 1, W); None where no item has a text, or too many have."""
     few = log.catalog.n_items <= TFIDF_ITEMS
-    return tfidf_vectors(log.catalog.table["text"].to_list(), log.cold_items) if few and has_texts(log) else None
+    return tfidf_vectors(log.catalog.table["text"].to_list(), log.cold_items, size) if few and has_texts(log) else None
 
 
 def has_texts(log: Log) -> bool:
@@ -150,8 +151,9 @@ def floors(
 ) -> dict[str, Floor[Scorer]]:
     """All floors by name but those left out. Without recency, a step's age is told from its place in the session.
 
-    item_vectors are of the language model, tfidf of words alone, (N + 1, W) each. The rules are given the item-kNN that was
-    chosen, and choose how they read texts; so are both CEASE the regularisation of EASE.
+    item_vectors are of the language model, tfidf of words alone, (N + 1, W) each, the latter in the largest tfidf_size. The rules
+    are given the item-kNN that was chosen, and choose how they read texts; so are both CEASE the regularisation of EASE, and
+    tfidf_cease the size of tfidf_rule.
     """
     recency = recency or Recency.of_order(training)
     absent = left_out(config, n_items, item_vectors is not None, tfidf is not None)
@@ -167,12 +169,19 @@ def floors(
         found["ease"] = choose(_ease(config, training, n_items))
     if item_vectors is not None:
         found["content_knn"] = choose(({"knn_decay": one}, ContentKNN(item_vectors, one)) for one in config.knn_decay)
-    for before, vectors in (("", item_vectors), ("tfidf_", tfidf)):
-        if vectors is not None:
-            found[f"{before}rule"] = choose(_rule(config, vectors, counted))
-        if vectors is not None and "ease" in found:
+    of_model: list[Texts] = [] if item_vectors is None else [({}, item_vectors)]
+    of_words: list[Texts] = []
+    if tfidf is not None:
+        of_words = [({"tfidf_size": size}, fewer_directions(tfidf, size)) for size in config.tfidf_size]
+    for before, texts in (("", of_model), ("tfidf_", of_words)):
+        if not texts:
+            continue
+        rule = choose(_rule(config, texts, counted))
+        found[f"{before}rule"] = rule
+        if "ease" in found:
             regularisation = found["ease"].settings["ease_regularisation"]
-            found[f"{before}cease"] = choose(_cease(config, training, n_items, vectors, regularisation))
+            chosen = next(one for one in texts if one[0].items() <= rule.settings.items())
+            found[f"{before}cease"] = choose(_cease(config, training, n_items, chosen, regularisation))
     return found
 
 
@@ -186,7 +195,7 @@ def n_tried(config: EvaluationConfig, n_items: int, *, has_vectors: bool, has_te
         decays_of_ease = len(config.ease_decay)
         tried += len(config.ease_regularisation) * decays_of_ease
         tried += (has_vectors + has_texts) * len(config.ease_text_weight) * decays_of_ease
-    return tried + has_vectors * (decays + rule) + has_texts * rule
+    return tried + has_vectors * (decays + rule) + has_texts * rule * len(config.tfidf_size)
 
 
 def _recent_popularity(
@@ -220,19 +229,20 @@ def _ease(config: EvaluationConfig, training: Sessions, n_items: int) -> Iterato
 
 
 def _cease(
-    config: EvaluationConfig, training: Sessions, n_items: int, vectors: Floats, regularisation: float
+    config: EvaluationConfig, training: Sessions, n_items: int, texts: Texts, regularisation: float
 ) -> Iterator[tuple[Settings, EASE]]:
+    of_texts, vectors = texts
     for weight in config.ease_text_weight:
         fitted = EASE.fit(training, n_items, regularisation, config.ease_decay[0], Explained(vectors, weight))
         for decay in config.ease_decay:
-            settings = {"ease_regularisation": regularisation, "ease_text_weight": weight, "ease_decay": decay}
+            settings = {**of_texts, "ease_regularisation": regularisation, "ease_text_weight": weight, "ease_decay": decay}
             yield settings, replace(fitted, decay=decay)
         del fitted
 
 
-def _rule(config: EvaluationConfig, vectors: Floats, counted: Floor[ItemKNN]) -> Iterator[tuple[Settings, Rule]]:
-    for decay, weight in itertools.product(config.knn_decay, config.text_weight):
-        settings = {**counted.settings, "text_decay": decay, "text_weight": weight}
+def _rule(config: EvaluationConfig, texts: list[Texts], counted: Floor[ItemKNN]) -> Iterator[tuple[Settings, Rule]]:
+    for (of_texts, vectors), decay, weight in itertools.product(texts, config.knn_decay, config.text_weight):
+        settings = {**counted.settings, **of_texts, "text_decay": decay, "text_weight": weight}
         yield settings, Rule(ContentKNN(vectors, decay), counted.scorer, weight)
 
 

@@ -1,8 +1,9 @@
 """Hybrids: an agent's logits, item texts and item-kNN added up, with weights that validation chooses.
 
 A small agent has a row of numbers for an item and forgets what counts and texts say of rare ones; both are at hand where it
-serves, and cost no training. Validation also chooses between item-kNN's cosines and CEASE's weights as what counts say. The
-agent alone is one of the choices, so on the validation part a hybrid is never behind it.
+serves, and cost no training. Validation also chooses whether the language model's vectors or TF-IDF's are what texts say, and
+between item-kNN's cosines and CEASE's weights as what counts say. The agent alone is one of the choices, so on the validation
+part a hybrid is never behind it.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -43,9 +44,9 @@ class Hybrid:
         return self.agent.scores(histories, lengths) + self.rule.scores(histories, lengths)
 
 
-def name_beside(floors: Collection[str]) -> str:
-    """The floor whose evidence stands beside an agent: the rule, else that of TF-IDF, else item-kNN alone."""
-    return next(name for name in EASE_BESIDE if name in floors)
+def names_beside(floors: Collection[str]) -> list[str]:
+    """The floors whose evidence may stand beside an agent: the rules of the language model and of TF-IDF, else item-kNN."""
+    return [name for name in ("rule", "tfidf_rule") if name in floors] or ["item_knn"]
 
 
 def rule_of(floor: Floor[Scorer]) -> Rule:
@@ -57,21 +58,23 @@ def rule_of(floor: Floor[Scorer]) -> Rule:
 
 
 def rules_beside(floors: Mapping[str, Floor[Scorer]]) -> list[Floor[Rule]]:
-    """What may stand beside an agent: the floor of name_beside, and the same with an EASE's weights in the place of cosines."""
-    name = name_beside(floors)
-    plain = Floor(rule_of(floors[name]), floors[name].settings)
-    ease = floors.get(EASE_BESIDE[name])
-    if ease is None:
-        return [plain]
-    fitted = cast("EASE", ease.scorer)
-    settings = {**ease.settings, "text_decay": plain.scorer.content.decay}
-    return [plain, Floor(replace(plain.scorer, knn=item_knn_by(fitted.weights, fitted.decay)), settings)]
+    """What may stand beside an agent: the floors of names_beside, and each with an EASE's weights in the place of cosines."""
+    found = []
+    for name in names_beside(floors):
+        plain = Floor(rule_of(floors[name]), floors[name].settings)
+        found.append(plain)
+        ease = floors.get(EASE_BESIDE[name])
+        if ease is not None:
+            fitted = cast("EASE", ease.scorer)
+            settings = {**ease.settings, "text_decay": plain.scorer.content.decay}
+            found.append(Floor(replace(plain.scorer, knn=item_knn_by(fitted.weights, fitted.decay)), settings))
+    return found
 
 
 def hybrid_of(agent: Scorer, rules: Sequence[Floor[Rule]], log: Log, *, mask_seen: bool, seed: int) -> Hybrid:
     """The hybrid whose rule and weights have the best NDCG@10 on the validation part; of equal ones, the first rule's smallest.
 
-    The rules' own weights are not read; all read the same texts, which get no weight where their vectors have no numbers.
+    The rules' own weights are not read; all of them have texts or none has, and then texts get no weight.
     """
     targets = choosing_targets(log, seed)
     texts = TEXT_WEIGHTS if rules[0].scorer.content.vectors.shape[1] else TEXT_WEIGHTS[:1]
