@@ -131,21 +131,36 @@ def catalog_of(n_items, n_words, rng):
 
 
 def test_in_large_catalogs_the_directions_explain_as_much_as_the_strongest_and_no_random_number_is_taken(rng, monkeypatch):
-    texts, none = catalog_of(600, 900, rng), np.array([], dtype=int)
+    rows = sparse.random_array((600, 900), density=0.02, rng=rng, format="csr") * np.arange(1, 901) ** -0.5
+    _, strength, right = np.linalg.svd(rows.toarray(), full_matrices=False)
+    for some in (rows, rows.T.tocsr()):  # the smaller product is that of rows, then of words
+        exact = strongest_directions(some, 100)
+        np.testing.assert_allclose(((some @ exact) ** 2).sum(), (strength[:100] ** 2).sum(), rtol=1e-5)
+    assert abs(strongest_directions(rows, 1)[:, 0] @ right[0]) == pytest.approx(1, abs=1e-5)
+    monkeypatch.setattr("learec.data.tfidf.EXACT", 0)
     state = torch.random.get_rng_state()
-    found, again = (tfidf_vectors(texts, none, size=100) for _ in range(2))
+    found, again = (strongest_directions(rows, 100) for _ in range(2))
     np.testing.assert_array_equal(found, again)
     assert torch.equal(torch.random.get_rng_state(), state)
-    rows = sparse.random_array((600, 900), density=0.02, rng=rng, format="csr") * np.arange(1, 901) ** -0.5
-    directions = strongest_directions(rows, 100)
-    np.testing.assert_allclose(directions.T @ directions, np.eye(100), atol=1e-4)
-    monkeypatch.setattr("learec.data.tfidf.MARGIN", 10_000)  # all singular vectors, and the first of them
-    exact = strongest_directions(rows, 100)
-    explained, most = (float(((rows @ some) ** 2).sum()) for some in (directions, exact))
+    np.testing.assert_allclose(found.T @ found, np.eye(100), atol=1e-4)
+    explained, most = float(((rows @ found) ** 2).sum()), float((strength[:100] ** 2).sum())
     assert 0.99 * most < explained <= most * (1 + 1e-6)
-    assert explained < 0.99 * rows.power(2).sum()
-    all_of_them = tfidf_vectors(texts, none, size=100)
-    np.testing.assert_allclose(fewer_directions(all_of_them, 30), tfidf_vectors(texts, none, size=30), atol=1e-5)
+    assert most < 0.99 * rows.power(2).sum()
+    assert strongest_directions(rows, 700).shape == (900, 600)
+
+
+@pytest.mark.parametrize("exact", [3000, 0])
+def test_items_whose_words_no_direction_holds_have_zeros_and_no_noise_of_length_one(exact, rng, monkeypatch):
+    monkeypatch.setattr("learec.data.tfidf.EXACT", exact)
+    texts = [*catalog_of(600, 300, rng), *(f"alone{number}" for number in range(20))]
+    vectors = tfidf_vectors(texts, np.array([], dtype=int), size=100)
+    lengths = np.linalg.norm(vectors, axis=1)
+    assert not vectors[601:].any()
+    np.testing.assert_allclose(lengths[1:601], 1, atol=1e-5)
+    few = fewer_directions(vectors, 30)
+    assert few.shape == (621, 30)
+    directly = tfidf_vectors(texts, np.array([], dtype=int), size=30)
+    assert np.abs(few @ few.T - directly @ directly.T).mean() < (1e-5 if exact else 0.02)
 
 
 def test_of_words_a_state_has_as_many_numbers_as_the_models_and_a_reward_is_the_cosine_in_all(small_log, monkeypatch):
@@ -161,6 +176,19 @@ def test_of_words_a_state_has_as_many_numbers_as_the_models_and_a_reward_is_the_
     assert rewards[at] == pytest.approx(profile @ logged, abs=1e-5)
     np.testing.assert_allclose(of_candidates[at], [profile @ environment.item_vectors[3], 0], atol=1e-5)
     assert not states[training.step_of == 0].any() and not rewards[training.step_of == 0].any()
+
+
+def test_states_of_words_propose_in_their_own_numbers(small_log, tmp_path, quiet, monkeypatch):
+    monkeypatch.setattr("learec.annotations.text_environment.STATE_SIZE", 5)
+    config = AnnotationsConfig(candidates="state", keep="all", tfidf_size=9)
+    environment = TextEnvironment.of(small_log, config)
+    annotate(config, small_log, environment, "TF-IDF", tmp_path / "a", reporter=quiet)
+    found = load_annotations(tmp_path / "a")
+    step = int(np.flatnonzero(found.annotated & (found.augmented > 0).all(1))[0])
+    scores = found.states[step] @ fewer_directions(environment.item_vectors, 5).T
+    proposed = found.augmented[step]
+    assert (np.diff(scores[proposed]) <= 1e-6).all()
+    np.testing.assert_allclose(found.augmented_scores[step], scores[proposed], atol=1e-5)
 
 
 def test_the_size_of_tfidf_makes_the_placebo_anew_and_nothing_of_the_language_model():

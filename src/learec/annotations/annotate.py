@@ -11,6 +11,7 @@ from learec.annotations.table import COLUMNS
 from learec.artifacts import SCRATCH, Request, building, request_for, write_bytes
 from learec.config import AnnotationsConfig
 from learec.data.log import Bools, Floats, Ints, Log, Sessions
+from learec.data.tfidf import fewer_directions
 from learec.errors import LearecError
 from learec.progress import Reporter
 
@@ -113,7 +114,7 @@ def _candidates(
     if scores is None:
         none = np.zeros((shard.n_steps, 0), dtype=np.int32)
         states, _, _ = environment.annotate(shard, none)
-        vectors = environment.item_vectors[:, : states.shape[1]]
+        vectors = fewer_directions(environment.item_vectors, states.shape[1])
         return propose(lambda block: states[block] @ vectors.T, shard, config.asked, log.cold_items)
     return propose(lambda block: scores(steps[block]), shard, config.asked, log.cold_items)
 

@@ -1,4 +1,7 @@
-"""Controls of the same size as the columns they replace: what gain is left under one is not the language model's.
+"""Controls of the columns they replace: what gain is left under one is not the language model's.
+
+Those of shuffled and random are as large as the columns, and so are the states of text; its item vectors have the size that
+words need.
 
 shuffled   columns of another step: items keep their popularity, rewards their spread; only the tie to the step is cut
 random     noise: normal states and rewards with the columns' own mean and deviation, actions uniform over training items

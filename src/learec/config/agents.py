@@ -69,7 +69,7 @@ class AgentConfig(Record):
         (4.0, 1.0), description="of content's cosine and of item_knn's logarithm, before training"
     )
     placebo: Placebo | None = Field(
-        None, description="a control of the same size in place of the columns (annotations/controls.py); true is shuffled"
+        None, description="a control in place of the columns (annotations/controls.py); true is shuffled"
     )
     placebo_columns: tuple[LeaColumn, ...] = Field((), description="of which columns; empty: of all that lea names")
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)

@@ -32,7 +32,7 @@ class AnnotationsConfig(Record):
     text_weight: Positive = 4.0
     tfidf_size: Count = Field(
         1024,
-        description="of the placebo text: directions of TF-IDF; they gain where the language model's vectors no longer do",
+        description="of the placebo text: directions of TF-IDF at most; fewer say less of texts than the language model does",
     )
     shard_sessions: Count = Field(1000, description="sessions per shard; a stopped run loses one shard at most")
 

@@ -60,7 +60,7 @@ class EvaluationConfig(Record):
         (20.0, 0.0, 5.0, 50.0), description="under item-kNN's cosine: few counts, little trust"
     )
     text_weight: Positives = Field((4.0, 0.5, 1.0, 2.0, 8.0), description="the rules: of the text's cosine beside log item-kNN")
-    tfidf_size: Counts = Field((1024, 256), description="tfidf_rule: directions of TF-IDF; tfidf_cease has those that it chose")
+    tfidf_size: Counts = Field((1024, 256), description="tfidf_rule: directions of TF-IDF at most; tfidf_cease has its choice")
     sknn_neighbours: Counts = Field(
         (100, 50, 200, 500, 1000), description="v_sknn: sessions most like the history whose items are counted"
     )

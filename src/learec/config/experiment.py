@@ -51,7 +51,7 @@ class Grid(Record):
 
 
 class ColumnSet(Record):
-    """Annotation columns that agents read together, and the controls of the same size that they are held against."""
+    """Annotation columns that agents read together, and the controls that they are held against."""
 
     lea: tuple[LeaColumn, ...] = Field((), description="as in an agent; empty: a base with other settings, such as gamma = 0")
     placebos: Annotated[tuple[Placebo, ...], OnlyOnce] = ()
