@@ -170,11 +170,11 @@ def annotate_stage(run: Run) -> bool:
 
 
 def _annotate_without_language_model(run: Run, log_digest: str) -> bool:
-    from learec.annotations.annotate import annotate, annotations_request, text_environment_name
+    from learec.annotations.annotate import annotate, annotations_request
     from learec.annotations.text_environment import TextEnvironment
 
     config, folder = run.recipe.annotations, run.folder("text-annotations")
-    name = text_environment_name(config)
+    name = config.text_environment
     if _up_to_date(run, folder, annotations_request(config, log_digest, name), "annotate with TF-IDF"):
         return False
     log = open_log(run)

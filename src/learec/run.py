@@ -99,19 +99,15 @@ def require_log(run: Run) -> str:
 
 def require_annotations(run: Run, log_digest: str) -> str:
     """Digest of annotations that fit the recipe and the log. The environment they came from need not be here any more."""
-    from learec.annotations.annotate import annotations_request
-
     environment = require_environment(run, log_digest) if run.has("environment") else ""
-    wanted = annotations_request(run.recipe.annotations, log_digest, environment)
+    wanted = request_for("annotations", run.recipe.annotations.without_words, {"log": log_digest, "environment": environment})
     return require(run.folder("annotations"), wanted, run.make_with("annotate")).digest
 
 
 def require_text_annotations(run: Run, log_digest: str) -> str:
     """Digest of annotations that were made without a language model."""
-    from learec.annotations.annotate import annotations_request, text_environment_name
-
     config = run.recipe.annotations
-    wanted = annotations_request(config, log_digest, text_environment_name(config))
+    wanted = request_for("annotations", config.without_words, {"log": log_digest, "environment": config.text_environment})
     return require(run.folder("text-annotations"), wanted, run.make_with("annotate")).digest
 
 

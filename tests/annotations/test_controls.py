@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from learec.annotations.annotate import annotate, annotations_request, text_environment_name
+from learec.annotations.annotate import annotate, annotations_request
 from learec.annotations.controls import random, replaced, shuffled
 from learec.annotations.table import Annotations, load_annotations
 from learec.annotations.text_environment import TextEnvironment
@@ -194,7 +194,7 @@ def test_states_of_words_propose_in_their_own_numbers(small_log, tmp_path, quiet
 def test_the_size_of_tfidf_makes_the_placebo_anew_and_nothing_of_the_language_model():
     configs = AnnotationsConfig(), AnnotationsConfig(tfidf_size=256)
     assert annotations_request(configs[0], "log", "model") == annotations_request(configs[1], "log", "model")
-    names = [text_environment_name(config) for config in configs]
+    names = [config.text_environment for config in configs]
     assert names == ["TF-IDF in 1024 directions", "TF-IDF in 256 directions"]
 
 

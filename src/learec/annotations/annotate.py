@@ -37,14 +37,8 @@ class Environment(Protocol):
 
 
 def annotations_request(config: AnnotationsConfig, log_digest: str, environment_digest: str) -> Request:
-    """What annotate is asked for. The size of TF-IDF is nothing to the language model, and is part of the other's name."""
-    asked = config.model_copy(update={"tfidf_size": AnnotationsConfig.model_fields["tfidf_size"].default})
-    return request_for("annotations", asked, {"log": log_digest, "environment": environment_digest})
-
-
-def text_environment_name(config: AnnotationsConfig) -> str:
-    """What stands for a digest where no language model was asked."""
-    return f"TF-IDF in {config.tfidf_size} directions"
+    """What annotate is asked for."""
+    return request_for("annotations", config.without_words, {"log": log_digest, "environment": environment_digest})
 
 
 def annotate(

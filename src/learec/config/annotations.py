@@ -40,3 +40,13 @@ class AnnotationsConfig(Record):
     def asked(self) -> int:
         """Actions proposed per step."""
         return self.n_proposed if self.keep == "best" else self.n_augmented
+
+    @property
+    def without_words(self) -> "AnnotationsConfig":
+        """As annotations are asked for: the size of TF-IDF is nothing to the language model, and a part of the other's name."""
+        return self.model_copy(update={"tfidf_size": type(self).model_fields["tfidf_size"].default})
+
+    @property
+    def text_environment(self) -> str:
+        """What stands for an environment's digest where no language model was asked."""
+        return f"TF-IDF in {self.tfidf_size} directions"
