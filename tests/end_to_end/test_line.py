@@ -185,6 +185,14 @@ def test_an_agent_that_reads_item_vectors_alone_is_the_same_without_annotated_st
     same = [Path(f"agents/{name}/seed-0/agent.safetensors") for name in ("told", "text", "random")]
     for path in (*same, Path("results/ranks.parquet"), Path("annotations/item_vectors.npy")):
         assert with_steps[path] == without[path]
+    fewer = recipe.replace("[annotations]", "[annotations]\nsteps = false\ntfidf_size = 3")
+    (tmp_path / "none/small.toml").write_text(fewer)
+    done = learec("run", "small.toml", cwd=tmp_path / "none")
+    assert done.returncode == 0, done.stderr
+    after = contents(tmp_path / "none/runs/small")
+    changed = {path.parts[: 2 if path.parts[0] == "agents" else 1] for path, data in after.items() if without.get(path) != data}
+    assert changed == {("text-annotations",), ("agents", "text"), ("results",)}, "TF-IDF's size is nothing to the language model"
+    assert np.load(tmp_path / "none/runs/small/text-annotations/item_vectors.npy").shape[1] == 3
 
 
 @pytest.mark.parametrize("stage", ["train", "evaluate", "report"])
