@@ -260,6 +260,7 @@ def test_a_hybrid_is_exported_as_it_was_measured(whole, tmp_path):
     decay = weights["ease_decay" if by_ease else "knn_decay"]
     assert (settings["decay"], settings["text_decay"]) == (decay, weights["text_decay"])
     rows = {row["name"]: row["description"] for row in json.loads((run / "results/tables.json").read_text())["rows"]}
+    assert ("TF-IDF of item texts" in rows["lea-hybrid"]) == ("tfidf_size" in weights)
     assert rows["item_knn"].endswith(
         f" (knn_decay {counted['knn_decay']:g}, knn_shrinkage {counted['knn_shrinkage']:g}, the best of 16 on validation)"
     )
