@@ -16,7 +16,7 @@ from rich.console import Console
 
 from learec.artifacts import COST, MANIFEST
 from learec.errors import ArtifactError
-from learec.experiment.experiment import write_ablations
+from learec.experiment.experiment import write_log_page
 from learec.experiment.workplace import Workplace, share
 from learec.progress import Reporter
 
@@ -58,6 +58,10 @@ events = "nowhere.csv"
 """
 OWN = Path("runs/tiny/experiment")
 AGENTS = Path("runs/tiny/music/main/agents")
+POOLED = {
+    "new": "LEA (6 agents)", "base": "none", "metric": "NDCG@10", "n": 40, "difference": 0.0178, "low": 0.0151, "high": 0.0205,
+    "p": 0.0001, "p_adjusted": 0.0001, "seeds": 3, "covers_seeds": True, "placebos": [],
+}  # fmt: skip
 
 
 def learec(*arguments, cwd):
@@ -142,11 +146,15 @@ def test_recipes_of_a_log_stand_side_by_side_and_a_report_of_the_experiments_fol
     shutil.copytree(root / "runs/tiny", tmp_path / "runs/tiny")
     shutil.copytree(root / "runs/tiny/music/main", tmp_path / "runs/tiny/music/users-0.5")
     workplace = Workplace(tmp_path / "runs/tiny", tmp_path, Reporter())
-    main, other = (SimpleNamespace(log="music", variant=variant) for variant in ("main", "users-0.5"))
-    write_ablations(workplace, [main])
+    main, other = (SimpleNamespace(log="music", variant=variant, name=f"music/{variant}") for variant in ("main", "users-0.5"))
+    write_log_page(workplace, [main], {"music/main": []})
     assert not (tmp_path / OWN / "music.html").exists(), "one alone is no comparison"
-    write_ablations(workplace, [main, other])
+    write_log_page(workplace, [main], {"music/main": [POOLED]})
     page = (tmp_path / OWN / "music.html").read_text()
+    assert "One run" in page and "LEA (6 agents)" in page
+    write_log_page(workplace, [main, other], {})
+    page = (tmp_path / OWN / "music.html").read_text()
+    assert "Over all encoders" not in page
     assert "2 runs side by side" in page and "users-0.5" in page and "gru4rec-snqn" in page
     found = subprocess.run([*COMMAND[:-2], "report", "runs/tiny"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert "comparison of 2 runs: runs/comparison.html" in found.stdout, found.stderr

@@ -59,6 +59,21 @@ def opened(*folders: Path) -> list[Any]:
     return [read_run(folder, folder.name) for folder in folders]
 
 
+def test_what_column_sets_are_worth_over_all_agents_stands_before_the_rows(
+    make: Make, table_row: Callable[[str, str, str], str]
+) -> None:
+    found = {"metric": "NDCG@10", "n": 8317, "covers_seeds": True, "placebos": [], "seeds": 3}
+    gain = {**found, "new": "LEA (6 agents)", "base": "none", "difference": 0.0178, "low": 0.0151, "high": 0.0205}
+    level = {**found, "new": "LEA (6 agents)", "base": "LEA (text)", "difference": -0.0006, "low": -0.0016, "high": 0.0003}
+    together = [{**gain, "p": 0.00002, "p_adjusted": 0.0001}, {**level, "p": 0.2, "p_adjusted": 0.4}]
+    html = render_comparison(opened(make("plain")), "0.1.0", together)
+    assert table_row(html, "together", "LEA (6 agents) beats none").endswith("+0.0178 +0.0151 to +0.0205 &lt; 0.0001 0.0001 3")
+    assert 'LEA (6 agents) <span class="quiet">cannot be told apart from</span> LEA (text)' in html
+    assert html.index('id="together"') < html.index('id="rows"')
+    assert html.count("<title>LEA (6 agents) \N{MINUS SIGN} none: +0.0178 (+0.0151 to +0.0205)</title>") == 2
+    assert 'id="together"' not in render_comparison(opened(make("plain")), "0.1.0")
+
+
 def test_shared_rows_stand_side_by_side_and_others_are_named(make: Make, table_row: Callable[[str, str, str], str]) -> None:
     runs = opened(make("plain"), make("wide", {"item_knn": 0.0841, "sasrec": 0.0812, "gru4rec": 0.07}))
     html = render_comparison(runs, "0.1.0")

@@ -1,6 +1,7 @@
 """The report's charts, drawn by plots.py from what the report shows."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +32,7 @@ def results_chart(rows: list[Json], metric: str | None) -> Markup:
     return plots.interval_plot(dots, f"{metric} with 95\u00a0% interval, best first")
 
 
-def comparisons_chart(comparisons: list[Json]) -> Markup:
+def comparisons_chart(comparisons: Sequence[Json]) -> Markup:
     """Differences around the line of no difference; those that a test tells from it are filled dots, placebos' dashed beneath."""
     rows = []
     for c in comparisons:

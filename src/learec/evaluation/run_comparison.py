@@ -11,10 +11,10 @@ from markupsafe import Markup
 from learec.artifacts import MANIFEST, Manifest, cost_of, read_manifest, write_text
 from learec.errors import ArtifactError
 from learec.evaluation import plots
-from learec.evaluation.charts import interval_row
+from learec.evaluation.charts import comparisons_chart, interval_row
 from learec.evaluation.figures import number
 from learec.evaluation.pages import render_page
-from learec.evaluation.verdicts import headline_metric
+from learec.evaluation.verdicts import headline_metric, words_of
 
 Json = Mapping[str, Any]
 PLACES = ("log", "environment", "annotations", "text-annotations", "results")
@@ -91,16 +91,19 @@ def run_names(folders: Sequence[Path]) -> list[str]:
     return [str(folder) for folder in folders]
 
 
-def write_comparison(runs: Sequence[ComparedRun], path: Path, version: str) -> None:
+def write_comparison(runs: Sequence[ComparedRun], path: Path, version: str, together: Sequence[Json] = ()) -> None:
     """Write the page; a file there that is no such page is left alone and ArtifactError raised."""
     if path.exists() and not (path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace")):
         raise ArtifactError(f"{path}: is something else than a comparison of runs; name another file with --out")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, render_comparison(runs, version))
+    write_text(path, render_comparison(runs, version, together))
 
 
-def render_comparison(runs: Sequence[ComparedRun], version: str) -> str:
-    """One page: warnings, the rows that runs share with their intervals, and what differs in settings."""
+def render_comparison(runs: Sequence[ComparedRun], version: str, together: Sequence[Json] = ()) -> str:
+    """One page: warnings, the rows that runs share with their intervals, and what differs in settings.
+
+    `together` are comparisons of the first run's agents over all encoders and objectives, which stand before its rows.
+    """
     metric = shared_metric(runs)
     cells = {run.name: {row["name"]: row["metrics"].get(metric) for row in run.tables["rows"]} for run in runs}
     names = list(dict.fromkeys(name for own in cells.values() for name in own))
@@ -111,6 +114,7 @@ def render_comparison(runs: Sequence[ComparedRun], version: str) -> str:
         "differing": differing_settings(runs),
         "alone": {run.name: [name for name in cells[run.name] if name not in shared] for run in runs},
         "chart": _chart(runs, shared, cells, metric),
+        "together": together, "together_chart": comparisons_chart(together), "words_of": words_of,
     }  # fmt: skip
     return render_page("comparison", values)
 

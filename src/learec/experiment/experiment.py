@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from learec.artifacts import write_text
@@ -47,14 +47,19 @@ def _write_tables(declared: Experiment, plan: Plan, workplace: Workplace, progre
     write_text(workplace.own / "tables.md", markdown(declared.name, tables, progress.missing))
     write_text(workplace.own / "tables.tex", latex(tables, progress.missing))
     for log in dict.fromkeys(run.log for run in evaluated):
-        write_ablations(workplace, [run for run in evaluated if run.log == log])
+        write_log_page(workplace, [run for run in evaluated if run.log == log], pooled)
 
 
-def write_ablations(workplace: Workplace, evaluated: list[Planned]) -> None:
-    """A log's recipe and its ablations side by side on one page, with what differs in their settings."""
-    if len(evaluated) > 1:
+def write_log_page(workplace: Workplace, evaluated: list[Planned], pooled: Mapping[str, Sequence[Json]]) -> None:
+    """A log's page: what column sets are worth over all its agents, and its recipe and ablations side by side.
+
+    Of a log that has neither there is none.
+    """
+    together = next((pooled[run.name] for run in evaluated if run.variant == MAIN and run.name in pooled), ())
+    if len(evaluated) > 1 or together:
         runs = [read_run(workplace.run_folder(run), run.variant) for run in evaluated]
-        write_comparison(runs, workplace.own / f"{evaluated[0].log}.html", importlib.metadata.version("learec"))
+        path = workplace.own / f"{evaluated[0].log}.html"
+        write_comparison(runs, path, importlib.metadata.version("learec"), together)
 
 
 def _results(workplace: Workplace, planned: Planned) -> Json:
