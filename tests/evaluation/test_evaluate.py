@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from io import StringIO
 from types import SimpleNamespace
 
@@ -206,7 +207,7 @@ def test_a_placebo_that_is_the_best_on_validation_leads_nothing():
     assert leads([row("rule", "floor", 0.0), row("agent", "agent", 0.0)]) == [], "nothing was validated"
 
 
-def test_the_gain_of_a_placebo_over_the_same_base_stands_beside_a_comparison_and_is_no_test(small_log, tmp_path, quiet):
+def test_the_gain_of_a_placebo_over_the_same_base_stands_beside_a_comparison_and_is_no_test(small_log, tmp_path, quiet, printed):
     n_items = small_log.catalog.n_items
     agents = [Contestant("plain", seed, "", Lucky(n_items, seed)) for seed in range(2)]
     agents += [Contestant("real", seed, "", Lucky(n_items, 10 + seed)) for seed in range(2)]
@@ -215,14 +216,19 @@ def test_the_gain_of_a_placebo_over_the_same_base_stands_beside_a_comparison_and
     def compared(*pairs):
         config = EvaluationConfig(resamples=50, permutations=499, compare=pairs)
         found = [*contestants(small_log, config), *agents]
-        request, folder = results_request(config, 0, {}), tmp_path / str(len(pairs))
-        return evaluate(request, small_log, None, lambda: found, folder, reporter=quiet)["comparisons"]
+        shutil.rmtree(tmp_path / "results", ignore_errors=True)
+        request = results_request(config, 0, {})
+        return evaluate(request, small_log, None, lambda: found, tmp_path / "results", reporter=quiet)["comparisons"]
 
     shown = compared(("real", "plain"), ("real", "noise"), ("real", "popularity"), ("plain", "popularity"))
+    lines = printed(200).splitlines()
     tested = compared(("noise", "plain"), ("noise", "popularity"), ("real", "plain"))
     names = "name", "seeds", "covers_seeds", "difference", "low", "high"
     wanted = [[dict(zip(names, ("noise", 1, False, *(one[key] for key in names[3:])), strict=True))] for one in tested[:2]]
     assert [one["placebos"] for one in shown] == [wanted[0], [], wanted[1], []]
+    place = next(number for number, line in enumerate(lines) if line.startswith("real against plain: "))
+    gain, low, high = (f"{wanted[0][0][key]:+.4f}" for key in names[3:])
+    assert lines[place + 1] == f"  its placebo noise against the same: {gain} ({low} to {high}), not tested"
     assert [one["placebos"] for one in tested] == [[], [], []], "where it is compared itself it is not shown once more"
 
 

@@ -37,7 +37,7 @@ def print_results(job: Run) -> None:
         for part in _event_tables(tables["rows"], console.width):
             console.print(part)
     for pair in tables["comparisons"]:
-        job.reporter.say(_comparison(pair))
+        _say_all(job, _comparison(pair))
     if not all(pair["covers_seeds"] for pair in tables["comparisons"]):
         job.reporter.say("p values and intervals of an agent with one seed hold for that training run alone")
     _say_all(job, value_sentences(tables["values"]))
@@ -73,11 +73,15 @@ def _event_tables(rows: list[dict[str, Any]], width: int) -> Iterator[Table]:
         yield table
 
 
-def _comparison(pair: dict[str, Any]) -> str:
-    """A pair's difference with its interval, p value and, in brackets, p adjusted for the number of pairs."""
-    interval = f"({pair['low']:+.4f} to {pair['high']:+.4f})"
+def _comparison(pair: dict[str, Any]) -> list[str]:
+    """A pair's difference with its interval, p value and, in brackets, p adjusted for the number of pairs; its placebos below."""
     p = f"p {probability(pair['p'])} (adjusted {probability(pair['p_adjusted'])})"
-    return f"{pair['new']} against {pair['base']}: {pair['metric']} {pair['difference']:+.4f} {interval}, {p}"
+    told = [f"{pair['new']} against {pair['base']}: {pair['metric']} {_difference(pair)}, {p}"]
+    return told + [f"  its placebo {one['name']} against the same: {_difference(one)}, not tested" for one in pair["placebos"]]
+
+
+def _difference(found: dict[str, Any]) -> str:
+    return f"{found['difference']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f})"
 
 
 def plain(text: str) -> str:

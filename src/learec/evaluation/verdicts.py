@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from learec.config import AgentConfig
 from learec.evaluation.figures import number, probability, signed
 from learec.evaluation.metrics import SELECTING
 
@@ -15,7 +16,6 @@ FEW_SESSIONS = 30  # under which percentile intervals are too narrow: of two equ
 BEATS, BEHIND, ALIKE, NOT_COMPARED = "beats", "is behind", "cannot be told apart from", "was not compared with"
 ONE_RUN = ", for these training runs alone: another seed might do otherwise"
 CHOSEN = " (both the best on validation)"
-READING = {"lea", "placebo", "placebo_columns", "seeds"}  # settings of an agent that say which annotations it reads
 LISTED = 3  # pairs of agents with and without annotations; more are counted
 Json = Mapping[str, Any]
 
@@ -83,14 +83,14 @@ def _plain_sentence(leading: Sequence[Json]) -> Markup:
 
 def lea_sentences(data: Json) -> list[Markup]:
     """Whether annotations helped: agents that read them against the same agents without, and with controls in their place."""
-    agents = data["recipe"].get("agents", {})
+    agents = {name: AgentConfig.model_validate(agent) for name, agent in data["recipe"].get("agents", {}).items()}
     names = [row["name"] for row in data["rows"] if row["name"] in agents]
     pairs = [(new, base) for new in names for base in names if _differs_by_lea(agents[new], agents[base])]
     if len(pairs) <= LISTED:
         return [_sentence(data, new, base, _role(agents[base])) for new, base in pairs]
     words: dict[str, list[str]] = {}
     for new, base in pairs:
-        words.setdefault(_AGAINST[agents[base].get("placebo") or None], []).append(verdict(data, new, base).words)
+        words.setdefault(_AGAINST[agents[base].placebo], []).append(verdict(data, new, base).words)
     return [_counted(against, words[against]) for against in dict.fromkeys(_AGAINST.values()) if against in words]
 
 
@@ -107,16 +107,16 @@ _AGAINST: Mapping[Any, str] = {  # by placebo
 }  # fmt: skip
 
 
-def _role(base: Json) -> str:
-    return f"its {base['placebo']} placebo" if base.get("placebo") else "its base"
+def _role(base: AgentConfig) -> str:
+    return f"its {base.placebo} placebo" if base.placebo else "its base"
 
 
-def _differs_by_lea(new: Json, base: Json) -> bool:
+def _differs_by_lea(new: AgentConfig, base: AgentConfig) -> bool:
     """Whether annotations, or a control in their place, are all that distinguishes two agents."""
-    if not new.get("lea") or new.get("placebo"):
+    if not new.lea or new.placebo:
         return False
-    kept = [{key: value for key, value in agent.items() if key not in READING} for agent in (new, base)]
-    return kept[0] == kept[1] and bool(not base.get("lea") or (base.get("placebo") and base["lea"] == new["lea"]))
+    without = new.model_copy(update={"lea": base.lea, "seeds": base.seeds})
+    return base.is_placebo_of(new) or (not base.lea and without == base)
 
 
 def _top_sentence(row: Json, metric: str) -> Markup:
