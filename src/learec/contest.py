@@ -77,7 +77,7 @@ def _floors(run: Run, log: Any, vectors: Any, tfidf: Any) -> dict[str, Any]:
     from learec.evaluation.recency import recency
 
     config, n_items = run.recipe.evaluation, log.catalog.n_items
-    total = n_tried(config, n_items, has_vectors=vectors is not None, has_texts=tfidf is not None)
+    total = n_tried(config, n_items, has_vectors=vectors is not None, tfidf=tfidf)
     with run.reporter.bar("settings of floors", total) as advance:
         choose = OnValidation.of(log, mask_seen=config.mask_seen, seed=run.recipe.seed, advance=advance)
         return floors(config, log.training, n_items, vectors, recency(run.folder("log"), log), tfidf, choose=choose)

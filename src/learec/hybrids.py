@@ -48,16 +48,14 @@ def beside_for(chosen: Chosen) -> Beside:
     log = load_log(run_folder / "log")
     parents = manifest.request.parents
     present = {"log": log.digest, f"agent {chosen}": trained.digest}
-    annotations = load_annotations(run_folder / "annotations") if "annotations" in parents else None
+    of_model = "annotations" in parents and "tfidf_size" not in found  # TF-IDF comes from the log alone
+    annotations = load_annotations(run_folder / "annotations") if of_model else None
     if annotations is not None:
         present["annotations"] = annotations.digest
     for name, digest in present.items():
         if parents.get(name) != digest:
             raise ArtifactError(f"{run_folder / 'results'}: stale: made from another {name}; refresh it with `{MAKE_WITH}`")
-    if annotations is not None and "tfidf_size" not in found:
-        vectors = annotations.item_vectors
-    else:
-        vectors = _words(run_folder, log, config, found)
+    vectors = _words(run_folder, log, config, found) if annotations is None else annotations.item_vectors
     if by_ease:
         texts = Explained(vectors, found["ease_text_weight"]) if "ease_text_weight" in found else None
         knn = item_knn_by_ease(

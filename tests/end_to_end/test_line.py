@@ -284,6 +284,9 @@ def test_a_hybrid_is_exported_as_it_was_measured(whole, tmp_path):
     choose(**of_words)
     expected = fewer_directions(tfidf_of(log, 1024), 5)
     np.testing.assert_array_equal(beside_for(choose_agent(run, "lea/0")).rule.content.vectors, expected)
+    (run / "annotations").rename(run / "elsewhere")  # of the language model nothing is in it
+    np.testing.assert_array_equal(beside_for(choose_agent(run, "lea/0")).rule.content.vectors, expected)
+    (run / "elsewhere").rename(run / "annotations")
     measured = (run / "results/manifest.json").read_text()
     without_model = json.loads(measured)
     del without_model["parents"]["annotations"]

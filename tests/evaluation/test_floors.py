@@ -90,7 +90,7 @@ def test_of_several_settings_validation_chooses_for_every_floor_by_itself(small_
     chosen = floors(
         config, small_log.training, n_items, words, tfidf=words, choose=on(small_log, advance=lambda: tried.append(1))
     )
-    assert len(tried) == n_tried(config, n_items, has_vectors=True, has_texts=True)
+    assert len(tried) == n_tried(config, n_items, has_vectors=True, tfidf=words)
     settings = {
         "recent_popularity": ["recency_half_life"],
         "item_knn": ["knn_decay", "knn_shrinkage"],
@@ -132,6 +132,14 @@ def test_the_rules_read_the_chosen_counts_and_choose_how_they_read_texts(small_l
         value for (size, *_), value in by_hand.items() if size == 3
     )
     assert chosen["tfidf_cease"].settings["tfidf_size"] == size
+
+
+def test_where_texts_have_fewer_directions_than_were_asked_for_no_size_is_ranked_twice(small_log):
+    config, words = EvaluationConfig(tfidf_size=(1024, 512, 3)), tfidf_of(small_log, 1024)
+    assert words.shape[1] < 512
+    chosen = floors(config, small_log.training, small_log.catalog.n_items, None, tfidf=words, choose=on(small_log))["tfidf_rule"]
+    assert chosen.tried == 2 * len(config.knn_decay) * len(config.text_weight)
+    assert chosen.settings["tfidf_size"] in (words.shape[1], 3)
 
 
 def test_cease_has_the_chosen_regularisation_and_chooses_how_much_texts_weigh(small_log):

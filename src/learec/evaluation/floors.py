@@ -172,7 +172,7 @@ def floors(
     of_model: list[Texts] = [] if item_vectors is None else [({}, item_vectors)]
     of_words: list[Texts] = []
     if tfidf is not None:
-        of_words = [({"tfidf_size": size}, fewer_directions(tfidf, size)) for size in config.tfidf_size]
+        of_words = [({"tfidf_size": size}, fewer_directions(tfidf, size)) for size in sizes_of(config, tfidf)]
     for before, texts in (("", of_model), ("tfidf_", of_words)):
         if not texts:
             continue
@@ -185,8 +185,14 @@ def floors(
     return found
 
 
-def n_tried(config: EvaluationConfig, n_items: int, *, has_vectors: bool, has_texts: bool) -> int:
+def sizes_of(config: EvaluationConfig, tfidf: Floats) -> list[int]:
+    """In how many directions floors may have TF-IDF vectors (N + 1, W): tfidf_size, each once where W is less."""
+    return list(dict.fromkeys(min(size, tfidf.shape[1]) for size in config.tfidf_size))
+
+
+def n_tried(config: EvaluationConfig, n_items: int, *, has_vectors: bool, tfidf: Floats | None) -> int:
     """How many candidates `floors` makes in all."""
+    has_texts = tfidf is not None
     decays = len(config.knn_decay)
     rule = decays * len(config.text_weight)
     tried = len(config.recency_half_life) + decays * len(config.knn_shrinkage)
@@ -195,7 +201,7 @@ def n_tried(config: EvaluationConfig, n_items: int, *, has_vectors: bool, has_te
         decays_of_ease = len(config.ease_decay)
         tried += len(config.ease_regularisation) * decays_of_ease
         tried += (has_vectors + has_texts) * len(config.ease_text_weight) * decays_of_ease
-    return tried + has_vectors * (decays + rule) + has_texts * rule * len(config.tfidf_size)
+    return tried + has_vectors * (decays + rule) + (0 if tfidf is None else rule * len(sizes_of(config, tfidf)))
 
 
 def _recent_popularity(
