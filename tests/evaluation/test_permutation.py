@@ -1,14 +1,12 @@
 """Permutation tests: exact on small cases, as scipy has them, and calibrated: equal models differ one time in twenty."""
 
-import math
-
 import numpy as np
 import pytest
 from scipy import stats
 
 from learec.evaluation.compare import BySession
 from learec.evaluation.permutation import holm, permutation_tests
-from learec.evaluation.seeds import Pair, SeedLuck, seed_luck
+from learec.evaluation.seeds import Pair, SeedLuck, SideLuck, seed_luck
 
 TRIALS = 1000
 
@@ -99,8 +97,8 @@ def rejected(draw, level=0.05, permutations=199):
     return found / TRIALS
 
 
-# 1,000 experiments at 5 %: the standard error is .7 %. Where runs differ by no more than their sessions do, a few of them are
-# taken to know less than they do, and less is found than could be.
+# 1,000 experiments at 5 %: the standard error is .7 %. Where both sides have several runs, or their luck is small, what the runs
+# leave open is taken for worse than it is, and less is found than could be (docs/evaluation.md has how much).
 ABOUT, AT_MOST = (0.03, 0.07), (0.0, 0.07)
 
 
@@ -119,19 +117,35 @@ def test_two_equal_models_differ_about_one_time_in_twenty_whatever_their_seeds(n
         new, base = (runs(rng, n, users, luck) for n in (new_runs, base_runs))
         return new, base, np.arange(200)
 
-    low, high = ABOUT if new_runs == 1 or (luck and min(new_runs, base_runs) > 2) else AT_MOST
+    low, high = ABOUT if new_runs == 1 else AT_MOST
     assert low <= rejected(draw) <= high
 
 
 @pytest.mark.parametrize(("new_runs", "base_runs"), [(5, 5), (3, 5), (3, 3), (2, 5), (2, 2)])
 def test_a_method_whose_seeds_vary_ten_times_as_much_differs_no_more_often(new_runs, base_runs):
-    """With one variance for both sides 8, 18 and 10 of 100 pairs of equal means were told apart, and 36 of 100 of (2, 5)."""
+    """With one variance for both sides 8, 18 and 10 of 100 pairs of equal means were told apart, and 36 of 100 of (2, 5).
+
+    The noisier side decides, so there it is about one in twenty with five runs.
+    """
 
     def draw(rng):
         users = rng.normal(size=200)
         return runs(rng, new_runs, users, 0.2), runs(rng, base_runs, users, 0.02, 0.1), np.arange(200)
 
-    assert rejected(draw) <= ABOUT[1]
+    low, high = ABOUT if min(new_runs, base_runs) == 5 else AT_MOST
+    assert low <= rejected(draw) <= high
+
+
+@pytest.mark.parametrize("n_runs", [2, 3, 5])
+def test_where_the_luck_of_runs_is_all_there_is_small_p_values_are_as_rare_as_they_say(n_runs):
+    """On a large log the sessions are certain and the runs are not. Satterthwaite's t had 76 and 35 in 1,000 of 2 and 3 runs."""
+
+    def draw(rng):
+        users = rng.normal(size=200)
+        return runs(rng, n_runs, users, 1.0), users[None], np.arange(200)
+
+    assert ABOUT[0] <= rejected(draw) <= ABOUT[1]
+    assert rejected(draw, level=0.01, permutations=999) <= 0.02
 
 
 @pytest.mark.parametrize("n_runs", [2, 3, 5])
@@ -144,8 +158,7 @@ def test_an_agent_with_several_seeds_and_a_floor_that_are_equally_good_differ_ab
         new = runs(rng, n_runs, users + apart * rng.normal(size=200), 0.1)
         return new, (users + apart * rng.normal(size=200))[None], np.arange(200)
 
-    low, high = ABOUT if n_runs == 5 or apart == 1 else AT_MOST
-    assert low <= rejected(draw) <= high
+    assert rejected(draw) <= ABOUT[1]
 
 
 @pytest.mark.parametrize("n_runs", [1, 3])
@@ -187,6 +200,7 @@ def test_a_gain_is_found_that_is_larger_than_users_and_seeds_explain():
     rng = np.random.default_rng(0)
     users = rng.normal(size=500)
     assert result_of(runs(rng, 5, users + 0.3, 0.05), runs(rng, 5, users, 0.05)).p < 0.01
+    assert result_of(runs(rng, 2, users + 0.3, 0.05), runs(rng, 2, users, 0.05)).p > 0.01, "two runs a side leave too much open"
     assert result_of(runs(rng, 5, users + 0.3, 1.0), runs(rng, 5, users, 1.0)).p > 0.05
 
 
@@ -198,7 +212,7 @@ def test_the_luck_of_seeds_by_hand():
     # Left of new beyond its means: [+.25, -.25] and [-.25, +.25]; between sessions the differences are 1 and .5.
     assert found.kept == pytest.approx(1 - 4 * 0.25**2 / 1 / 2 / (1 + 0.25))
     assert found.share == pytest.approx(found.variance / (found.variance + found.kept * 1.25 / 4))
-    assert found.freedom == pytest.approx(1 / found.share**2)  # two runs vary, base's do not; sessions as many as one likes
+    assert [side.freedom for side in found.sides] == [1, 1]
 
 
 def test_runs_whose_means_happen_to_agree_are_as_lucky_as_their_sessions_say():
@@ -211,7 +225,17 @@ def test_a_side_with_one_run_has_no_luck_to_count():
     new, base = np.array([[1.0, 0.0], [1.0, 1.0]]), np.zeros((1, 2))
     found = seed_luck(Pair(new, base), BySession.of(np.arange(2)))
     assert found.variance == pytest.approx(2 * 0.25**2 / 2)
-    assert seed_luck(Pair(base, base), BySession.of(np.arange(2))) == SeedLuck(0, math.inf, 1, 0)
+    assert len(found.sides) == 1
+    assert seed_luck(Pair(base, base), BySession.of(np.arange(2))) == SeedLuck((), 1, 0)
+
+
+def test_what_few_runs_leave_open_is_students_t_and_no_less_than_sessions_say():
+    rng = np.random.default_rng(0)
+    drawn = SideLuck(variance=4.0, least=0.0, freedom=4).drawn(200_000, rng)
+    for share in (0.9, 0.975, 0.999):
+        assert np.quantile(drawn, share) == pytest.approx(2 * stats.t.ppf(share, 4), rel=0.05)
+    bounded = SideLuck(variance=0.0, least=9.0, freedom=1)
+    assert (bounded.seen, bounded.drawn(200_000, rng).std()) == (9.0, pytest.approx(3, rel=0.01))
 
 
 def test_holm_by_hand():

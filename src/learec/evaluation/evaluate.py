@@ -63,7 +63,7 @@ class Measured:
 
 
 # What a test counts as the luck of seeds: results of before it counted each side's own are made again.
-TESTED = {"seed luck": "of each side, at least that of its sessions"}
+TESTED = {"seed luck": "of each side by itself, at least that of its sessions"}
 
 
 def results_request(config: EvaluationConfig, seed: int, parents: dict[str, str]) -> Request:

@@ -3,8 +3,8 @@
 Null hypothesis: for every session it is a toss-up which of the two rows its values belong to, and the runs of both rows have the
 same mean. Then exchanging both rows' values in any set of sessions (all targets of a session at once, seeds averaged)
 is as likely as what was seen. Exchanging whole runs as well would be exact for runs of one distribution, but five seeds a side
-allow 126 outcomes and two allow 3: the runs' part is drawn from a normal distribution with each side's own variance instead, and
-the tails are widened by how little is known of it (seeds.py). docs/evaluation.md says what this does not cover.
+allow 126 outcomes and two allow 3: the runs' part is drawn instead, of each side from a normal distribution whose variance its
+few runs leave open (seeds.py). docs/evaluation.md says what this does not cover.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,6 @@
 """Seed luck: how much of the difference of two agents could come from the seeds that they were trained with."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +26,28 @@ class Pair:
         return Pair(self.new[:, chosen], self.base[:, chosen])
 
 
+@dataclass(frozen=True, order=True)
+class SideLuck:
+    """What other seeds would do to the average of one side's runs, as its few runs tell it."""
+
+    variance: float  # of the average, as the runs' means have it
+    least: float  # no less than runs that err on other sessions must have, of which all sessions tell
+    freedom: int  # runs - 1
+
+    @property
+    def seen(self) -> float:
+        """The variance that is at hand."""
+        return max(self.variance, self.least)
+
+    def drawn(self, n: int, rng: np.random.Generator) -> Values:
+        """What the luck of runs adds to the average, n times: normal, with a variance that the runs leave open.
+
+        A variance that R runs show could come from any that is R - 1 over a draw of chi-square times as large.
+        """
+        variances = np.maximum(self.variance * self.freedom / rng.chisquare(self.freedom, n), self.least)
+        return np.sqrt(variances) * rng.standard_normal(n)
+
+
 @dataclass(frozen=True)
 class SeedLuck:
     """What runs with other seeds would do to the difference of two sides.
@@ -34,25 +55,24 @@ class SeedLuck:
     The variance of a difference of means has two sources: sessions on which one method is better than the other, and runs that
     would have come out otherwise. A run's mean differs from another's as a whole and because it errs on other sessions; the
     latter is seen in the sessions' values too, and is taken off there so that it counts once. Each side has a variance of its
-    own, as in Welch's test (Biometrika 1947): runs of one method may vary ten times as much as those of another. What the few
-    runs of both tell is counted as Satterthwaite does (Biometrics 1946).
+    own, and what its few runs leave open of it is drawn for each side by itself (Behrens 1929; Fisher, Ann. Eugenics 1935):
+    Student's t with R - 1 degrees of freedom a side, which tells equal means apart no more often than its level says (Robinson,
+    Ann. Statist. 1976). Satterthwaite's one t for the whole does: where runs happen to agree it takes their luck for small.
     """
 
-    variance: float  # that the runs give the difference
-    freedom: float  # degrees of freedom behind the variance of the difference; infinite without several runs
+    sides: tuple[SideLuck, ...]  # of those with several runs
     kept: float  # share, 0 to 1, of the variance between sessions that is not luck of the runs
-    share: float  # of `variance` in the variance of the difference, 0 to 1
+    share: float  # of the runs' variance in the variance of the difference, 0 to 1
+
+    @property
+    def variance(self) -> float:
+        """That the runs give the difference."""
+        return sum(side.seen for side in self.sides)
 
     def added_to(self, drawn: Values, seed: int) -> Values:
-        """Draws of a difference around 0 under other sessions, (n,), turned into draws under other sessions and other seeds.
-
-        Where the runs' part is large, they have the tails of Student's t: few runs tell little of their variance.
-        """
-        if not self.variance:
-            return np.sqrt(self.kept) * drawn
+        """Draws of a difference around 0 under other sessions, (n,), turned into draws under other sessions and other seeds."""
         rng = np.random.default_rng(seed)
-        both = np.sqrt(self.kept) * drawn + np.sqrt(self.variance) * rng.standard_normal(len(drawn))
-        return both * np.sqrt(self.freedom / rng.chisquare(self.freedom, len(drawn)))
+        return np.sqrt(self.kept) * drawn + sum(side.drawn(len(drawn), rng) for side in self.sides)
 
 
 def seed_luck(pair: Pair, by_session: BySession) -> SeedLuck:
@@ -60,26 +80,17 @@ def seed_luck(pair: Pair, by_session: BySession) -> SeedLuck:
     sides = [np.stack([by_session.sums(run) for run in runs]) for runs in (pair.new, pair.base) if len(runs) > 1]
     between_sessions = float(np.square(by_session.sums(pair.difference)).sum())
     if not sides or not between_sessions:
-        return SeedLuck(0.0, math.inf, 1.0, 0.0)
+        return SeedLuck((), 1.0, 0.0)
     n = float(by_session.targets.sum())
-    by_side = [_of_means(runs, by_session.targets) for runs in sides]
-    variance = sum(by_side)
-    kept = max(1 - sum(_of_runs(runs, by_session.targets) for runs in sides) / between_sessions, 0.0)
-    whole = variance + kept * between_sessions / n**2
-    unsure = sum(part**2 / (len(runs) - 1) for part, runs in zip(by_side, sides, strict=True))
-    share = variance / whole if whole else 0.0
-    return SeedLuck(variance, whole**2 / unsure if unsure else math.inf, kept, share)
-
-
-def _of_means(runs: Values, targets: Ints) -> float:
-    """Variance of the average of runs (R, S) under other seeds.
-
-    Runs that err on other sessions have other means for that alone, which all sessions tell of: means of a few runs that happen
-    to lie closer together than this are no sign of less luck. Satterthwaite counts it as known from the runs alone all the same:
-    which of the two is larger is luck as well, and counting the sessions would call equal methods different too often.
-    """
-    of_means = float(np.var(runs.sum(axis=1) / targets.sum(), ddof=1)) / len(runs)
-    return max(of_means, _of_runs(runs, targets) / float(targets.sum()) ** 2)
+    of_runs = [_of_runs(runs, by_session.targets) for runs in sides]
+    kept = max(1 - sum(of_runs) / between_sessions, 0.0)
+    found = (
+        SideLuck(float(np.var(runs.sum(axis=1) / n, ddof=1)) / len(runs), least / n**2, len(runs) - 1)
+        for runs, least in zip(sides, of_runs, strict=True)
+    )
+    luck = SeedLuck(tuple(sorted(found)), kept, 0.0)  # whichever side comes first, what is drawn is the same
+    whole = luck.variance + kept * between_sessions / n**2
+    return replace(luck, share=luck.variance / whole if whole else 0.0)
 
 
 def _of_runs(runs: Values, targets: Ints) -> float:
