@@ -16,7 +16,7 @@ from rich.console import Console
 
 from learec.artifacts import COST, MANIFEST
 from learec.errors import ArtifactError
-from learec.experiment.experiment import write_log_page
+from learec.experiment.experiment import write_log_page, write_pages
 from learec.experiment.workplace import Workplace, share
 from learec.progress import Reporter
 
@@ -38,6 +38,7 @@ resamples = 20
 permutations = 199
 rollout_users = 0
 hybrids = ["gru4rec"]
+compare = [["gru4rec", "item_knn"], ["gru4rec", "rule"]]
 [logs.music]
 simulate = { listeners = 60, tracks = 40, mean_plays = 8 }
 [logs.music.data]
@@ -138,7 +139,15 @@ def test_the_tables_hold_what_is_there_and_name_what_is_not(parallel):
     assert "gru4rec & supervised & " in text
     finished = (root / OWN / "recipes/music/main.finished.toml").read_text()
     assert "gamma-0" not in finished
-    assert 'compare = [["gru4rec-snqn", "gru4rec"]]' in finished
+    assert 'compare = [["gru4rec-snqn", "gru4rec"], ["gru4rec", "item_knn"]]' in finished
+
+
+def test_a_comparison_with_a_floor_that_needs_annotations_waits_for_some(killed):
+    root, done, _ = killed
+    assert done.returncode == 0, done.stdout
+    tables = json.loads((root / "runs/tiny/music/main/results/tables.json").read_text())
+    assert [(one["new"], one["base"]) for one in tables["comparisons"]] == [("gru4rec-snqn", "gru4rec"), ("gru4rec", "item_knn")]
+    assert tables["left_out"]["rule"] == "it needs item vectors, which learec annotate makes"
 
 
 def test_recipes_of_a_log_stand_side_by_side_and_a_report_of_the_experiments_folder_finds_them(parallel, tmp_path):
@@ -152,7 +161,12 @@ def test_recipes_of_a_log_stand_side_by_side_and_a_report_of_the_experiments_fol
     write_log_page(workplace, [main], {"music/main": [POOLED]})
     page = (tmp_path / OWN / "music.html").read_text()
     assert "One run" in page and "LEA (6 agents)" in page
-    write_log_page(workplace, [main, other], {})
+    page = tmp_path / OWN / "music.html"
+    thesis = page.with_name("thesis.html")
+    thesis.write_text("not learec's")
+    write_pages(workplace, [main], {})
+    assert not page.exists() and thesis.exists(), "what it said is no longer asked"
+    write_pages(workplace, [main, other], {})
     page = (tmp_path / OWN / "music.html").read_text()
     assert "Over all encoders" not in page
     assert "2 runs side by side" in page and "users-0.5" in page and "gru4rec-snqn" in page
@@ -207,7 +221,8 @@ def test_a_log_that_only_leaves_out_stays_in_the_tables_until_its_results_are_st
     assert done.returncode == 0, done.stdout + done.stderr
     cells, compared = (pl.read_parquet(tmp_path / OWN / name) for name in ("cells.parquet", "comparisons.parquet"))
     assert set(cells["log"]) == {"music", "other"}
-    assert set(compared["log"]) == {"music"}  # one agent of the other is there
+    pairs = compared.filter(log="other").select("new", "base").rows()
+    assert pairs == [("gru4rec", "item_knn")], "one agent of the other is there"
     before = cells.filter(log="music").drop("seconds", "peak_mb")
     assert before.equals(pl.read_parquet(killed[0] / OWN / "cells.parquet").drop("seconds", "peak_mb"))
     stale = EXPERIMENT.replace("listeners = 60", "listeners = 61") + other, (EXPERIMENT + other).replace("= 199", "= 299")

@@ -66,8 +66,10 @@ def test_a_run_is_the_mean_of_one_seeds_agents_each_against_its_own_base(planned
     assert against["difference"] == pytest.approx(means["-LEA"] - means[""])
     assert (against["seeds"], against["base_seeds"], against["covers_seeds"], against["n"]) == (2, 2, True, N - 10)
     assert against["low"] < against["difference"] < against["high"]
-    assert against["p"] == 0.001
-    assert found["snqn (2 agents)", "supervised"]["p"] > 0.01
+    assert 0.001 < against["p"] < 0.1, "two seeds leave much open, however large the gain"
+    assert found["snqn (2 agents)", "supervised"]["p"] > 0.2
+    three = pooled_comparisons(planned, ranks.drop([column for column in ranks.columns if column.startswith(AGENTS[-1])]))
+    assert three[0]["p"] < 0.02
 
 
 def test_a_small_gain_that_no_agent_shows_is_shown_by_all_of_them(planned, rng):
@@ -87,6 +89,9 @@ def test_agents_that_did_not_finish_have_no_part_and_without_a_shared_seed_nothi
     assert [(one["new"], one["base"], one["seeds"]) for one in without] == [
         ("LEA (3 agents)", "none", 3), ("LEA (3 agents)", "LEA (random)", 3),
     ]  # fmt: skip
+    behind = [column for column in ranks.columns if column.startswith("gru4rec-snqn") and not column.endswith("/0")]
+    first = pooled_comparisons(planned, ranks.drop(behind))[0]
+    assert (first["new"], first["seeds"]) == ("LEA (3 agents)", 3), "one that lags behind does not leave all of them one seed"
     own_seed = {
         f"{name}{columns}/0": f"{name}{columns}/{number}" for number, name in enumerate(AGENTS) for columns in ("", "-LEA")
     }

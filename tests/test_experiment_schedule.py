@@ -11,7 +11,7 @@ from learec.errors import ArtifactError, ConfigError
 from learec.experiment.board import Board
 from learec.experiment.grid import plan_of
 from learec.experiment.jobs import asked_for, jobs_of
-from learec.experiment.processes import Ended, Processes
+from learec.experiment.processes import DEVICE, Ended, Processes
 from learec.experiment.schedule import Progress, work_off
 from learec.experiment.workplace import only
 from learec.progress import Reporter
@@ -208,7 +208,7 @@ def test_a_process_has_the_device_of_its_slot_its_share_of_threads_and_tells_its
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     processes = Processes(2, ["cuda:0", "cuda:1"])
     for name in ("one", "two"):
-        processes.start(name, ["DEVICE"], tmp_path / f"{name}.txt")
+        processes.start(name, [DEVICE], tmp_path / f"{name}.txt")
     assert not processes.has_room
     found = []
     while len(found) < 2:

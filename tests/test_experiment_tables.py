@@ -8,7 +8,7 @@ import pytest
 from learec.config.experiment import load_experiment
 from learec.experiment.grid import Cell, plan_of
 from learec.experiment.render import latex, latex_text, markdown
-from learec.experiment.results import SCHEMA, comparison_rows
+from learec.experiment.results import SCHEMA, comparison_rows, groups
 from learec.experiment.tables import Found, Line, Table, marks_of, tables_of
 
 EXPERIMENT = """
@@ -159,6 +159,15 @@ def test_both_pages_hold_every_table_with_marks_only_where_tests_were(found):
     assert "issing" not in page + text
 
 
+def test_a_kind_of_event_that_is_called_all_is_not_taken_for_all_of_them():
+    ranks = pl.DataFrame({"part": ["test"] * 4, "event": ["all", "view", "view", "view"], "sasrec/0": [1, 2, 3, 4]})
+    found = {(part, event): len(chosen) for part, event, chosen in groups(ranks)}
+    assert found == {
+        ("validation", "all"): 0, ("validation", "all (kind)"): 0, ("validation", "view"): 0,
+        ("test", "all"): 4, ("test", "all (kind)"): 1, ("test", "view"): 3,
+    }  # fmt: skip
+
+
 def test_markdown_and_latex_escape_what_they_would_read_as_commands():
     line = Line(("floor", r"a_b|c & 5% {x} \n", ".1 ± .2"), "†", True)
     table = Table("my log", "my_log", ("encoder", "method", "NDCG@10"), (line,), "note", 2)
@@ -170,4 +179,9 @@ def test_markdown_and_latex_escape_what_they_would_read_as_commands():
     assert "% missing: one: it broke\n" in text
     assert r"\label{tab:my-log}" in text
     assert r"\toprule" in text and r"\bottomrule" in text
+    spelled = Line(("[2]", "<img src=x>`[a](b)`", ".1"))
+    shown = Table("t", "t", ("encoder", "method", "NDCG@10"), (spelled,), "", 2)
+    assert r"| \[2\] | \<img src=x\>\`\[a\](b)\` | .1 |" in markdown("<b>", [shown], {})
+    assert markdown("<b>", [shown], {}).startswith(r"# \<b\>")
+    assert "{[}2{]} & " in latex([shown], {}), "after \\\\ a bracket would be an argument"
     assert latex_text("~^#$") == r"\textasciitilde{}\textasciicircum{}\#\$"

@@ -348,6 +348,14 @@ def test_the_p_value_of_every_comparison_is_printed(compared, printed):
     assert "p values and intervals of an agent with one seed hold for that training run alone\n" in page
 
 
+def test_a_log_without_validation_targets_is_measured_with_settings_as_they_come_first(small_log, tmp_path, quiet):
+    parts = np.where(small_log.parts == Part.VALIDATION, Part.TRAIN, small_log.parts)
+    log = dataclasses.replace(small_log, parts=parts)
+    tables = evaluated(log, tmp_path, quiet)
+    assert tables["n_targets"]["validation"] == 0 and tables["n_targets"]["test"] > 0
+    assert set(pl.read_parquet(tmp_path / "results/ranks.parquet")["part"]) == {"test"}
+
+
 def test_results_made_with_fewer_settings_are_made_again(small_log, tmp_path, quiet):
     request = results_request(CONFIG, 0, {})
     older = {name: value for name, value in request.config.items() if name not in {"permutations", "head_share"}}

@@ -62,6 +62,7 @@ def test_effect_and_shares_by_hand():
     means = np.array([2, 0, -1, 1, 1])
     assert found.effect == pytest.approx(means.mean() / means.std())
     assert (found.better, found.worse) == (3 / 5, 1 / 5)
+    assert result_of(one_run(np.full(7, 0.3)), one_run(np.full(7, 0.1))).effect == 0, "a spread of roundings is none"
 
 
 def test_scipy_finds_the_same_for_one_run_a_side():
@@ -138,7 +139,7 @@ def test_a_method_whose_seeds_vary_ten_times_as_much_differs_no_more_often(new_r
 
 @pytest.mark.parametrize("n_runs", [2, 3, 5])
 def test_where_the_luck_of_runs_is_all_there_is_small_p_values_are_as_rare_as_they_say(n_runs):
-    """On a large log the sessions are certain and the runs are not. Satterthwaite's t had 76 and 35 in 1,000 of 2 and 3 runs."""
+    """On a large log the sessions are certain and the runs are not. Satterthwaite's t: .01 in 80 and 32 of 1,000."""
 
     def draw(rng):
         users = rng.normal(size=200)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from learec.artifacts import building, read_manifest, request_for
+from learec.artifacts import MANIFEST, building, read_manifest, request_for
 from learec.cli import app
 from learec.errors import ArtifactError
 from learec.evaluation.run_comparison import (
@@ -46,7 +46,10 @@ def make(tmp_path: Path, row: Callable[[str, str, float], Json]) -> Make:
             ("results", "results", evaluation, {"tables.json": json.dumps(tables).encode()}, {}),
         ]
         for place, kind, config, contents, notes in places:
-            parents = {"log": read_manifest(folder / "log", "log", "").digest} if kind == "results" else {}
+            parents = {}
+            if kind == "results":
+                agent = read_manifest(folder / "agents/sasrec/seed-0", "agent", "").digest
+                parents = {"log": read_manifest(folder / "log", "log", "").digest, "agent sasrec/0": agent}
             with building(folder / place, request_for(kind, config, parents), notes) as partial:
                 for file, content in contents.items():
                     (partial / file).write_bytes(content)
@@ -72,6 +75,9 @@ def test_what_column_sets_are_worth_over_all_agents_stands_before_the_rows(
     assert html.index('id="together"') < html.index('id="rows"')
     assert html.count("<title>LEA (6 agents) \N{MINUS SIGN} none: +0.0178 (+0.0151 to +0.0205)</title>") == 2
     assert 'id="together"' not in render_comparison(opened(make("plain")), "0.1.0")
+    assert "another seed might do otherwise" not in html
+    alone = [{**one, "covers_seeds": False} for one in together]
+    assert "another seed might do otherwise" in render_comparison(opened(make("plain")), "0.1.0", alone)
 
 
 def test_shared_rows_stand_side_by_side_and_others_are_named(make: Make, table_row: Callable[[str, str, str], str]) -> None:
@@ -92,6 +98,15 @@ def test_only_settings_that_differ_are_shown_and_an_agent_that_is_missing_is_no_
     for path in sorted((alone / "agents").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     assert differing_settings([plain, *opened(alone)]) == []
+
+
+def test_agents_of_an_earlier_recipe_have_no_part_in_a_run(make: Make) -> None:
+    folder = make("plain")
+    with building(folder / "agents/old/seed-0", request_for("agent", {"gamma": 0.1}, {}), {}):
+        pass
+    (folder / "agents/old/seed-0" / MANIFEST).write_text("{")
+    (run,) = opened(folder)
+    assert list(run.agents) == ["sasrec"]
 
 
 def test_the_minutes_of_a_run_are_the_sum_of_all_its_artifacts_or_are_not_known(make: Make, table_row: Build) -> None:

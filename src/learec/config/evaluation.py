@@ -106,8 +106,8 @@ class EvaluationConfig(Record):
         """Rows of the tables that are hybrids."""
         return tuple(f"{name}{HYBRID}" for name in self.hybrids)
 
-    def among(self, agents: Collection[str]) -> "EvaluationConfig":
-        """The same with what concerns these agents alone, where others are not there to be measured."""
+    def among(self, agents: Collection[str], absent: Collection[str] = ()) -> "EvaluationConfig":
+        """The same with what concerns these agents alone, and floors that are not absent, where others cannot be measured."""
         kept = self.model_copy(update={"hybrids": tuple(name for name in self.hybrids if name in agents)})
-        known = {*agents, *FLOORS, *kept.hybrid_names}
+        known = {*agents, *FLOORS.difference(absent), *kept.hybrid_names}
         return kept.model_copy(update={"compare": tuple(pair for pair in self.compare if set(pair) <= known)})

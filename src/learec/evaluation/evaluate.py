@@ -92,7 +92,7 @@ def evaluate(
     contestants_of is called once, when the clock runs.
     """
     config, seed = config_of(request), request.config["seed"]
-    absent = left_out(config, log.catalog.n_items, annotations is not None, has_texts(log))
+    absent = left_out(config, log.catalog.n_items, annotations is not None, has_texts(log.catalog))
     for name in (name for pair in config.compare for name in pair if name in absent):
         raise ConfigError(f"evaluation.compare names {name!r}, which is left out: {absent[name]}; drop the pair or change that")
     with building(folder, request, {}) as partial:
@@ -171,7 +171,7 @@ def _target_columns(log: Log, part: Part) -> dict[str, Any]:
     targets = log.targets(part)
     names = np.array(log.event_names)
     return {
-        "part": [part.name.lower()] * len(targets),
+        "part": pl.Series([part.name.lower()] * len(targets), dtype=pl.String),
         "session": log.sessions.session_of[targets],
         "step": log.sessions.step_of[targets],
         "item": log.sessions.items[targets],

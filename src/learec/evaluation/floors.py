@@ -13,7 +13,7 @@ import numpy as np
 
 from learec.config import EvaluationConfig, derived_seed
 from learec.data.ease import Explained
-from learec.data.log import Floats, Ints, Log, Part, Sessions
+from learec.data.log import Catalog, Floats, Ints, Log, Part, Sessions
 from learec.data.neighbours import ContentKNN, ItemKNN, Rule, counted_together
 from learec.data.tfidf import fewer_directions, tfidf_vectors
 from learec.evaluation.baselines import LastItem, Popularity
@@ -131,12 +131,12 @@ def choosing_targets(log: Log, seed: int) -> Ints:
 def tfidf_of(log: Log, size: int) -> Floats | None:
     """TF-IDF vectors of the items, (N + 1, W); None where no item has a text, or too many have."""
     few = log.catalog.n_items <= TFIDF_ITEMS
-    return tfidf_vectors(log.catalog.table["text"].to_list(), log.cold_items, size) if few and has_texts(log) else None
+    return tfidf_vectors(log.catalog.table["text"].to_list(), log.cold_items, size) if few and has_texts(log.catalog) else None
 
 
-def has_texts(log: Log) -> bool:
+def has_texts(catalog: Catalog) -> bool:
     """Whether any item has one."""
-    return bool((log.catalog.table["text"] != "").any())
+    return bool((catalog.table["text"] != "").any())
 
 
 def floors(

@@ -2,8 +2,8 @@
 
 A small agent has a row of numbers for an item and forgets what counts and texts say of rare ones; both are at hand where it
 serves, and cost no training. Validation also chooses whether the language model's vectors or TF-IDF's are what texts say, and
-between item-kNN's cosines and CEASE's weights as what counts say. The agent alone is one of the choices, so on the validation
-part a hybrid is never behind it.
+between item-kNN's cosines and CEASE's weights as what counts say. The agent alone is one of the choices, so on the targets
+that choose (all of the validation part, or a sample of a large one) a hybrid is never behind it.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -23,7 +23,7 @@ class Tested:
     """What a test found of a pair."""
 
     p: float  # two-sided; at least 1 / (permutations + 1)
-    effect: float  # mean over sessions of their mean difference, in standard deviations; 0 if nothing differs
+    effect: float  # mean over sessions of their mean difference, in standard deviations; 0 if all sessions differ alike
     better: float  # share of sessions in which new is ahead
     worse: float
     luck: SeedLuck
@@ -54,7 +54,7 @@ def _tested(pair: Pair, by_session: BySession, exchanged: Values, seed: int) -> 
     spread = float(means.std())
     return Tested(
         p=(1 + int(reached.sum())) / (len(drawn) + 1),
-        effect=float(means.mean()) / spread if spread else 0.0,
+        effect=float(means.mean()) / spread if spread > 1e-9 * abs(float(means.mean())) else 0.0,
         better=float((means > 0).mean()),
         worse=float((means < 0).mean()),
         luck=luck,

@@ -65,12 +65,11 @@ def read_run(folder: Path, name: str) -> ComparedRun:
             f"{folder / 'results'}: stale: it was made from another log; refresh it with `learec evaluate RECIPE`"
         )
     agents: dict[str, Json] = {}
-    for seed in sorted(folder.glob(f"agents/*/seed-*/{MANIFEST}")):
-        agents.setdefault(seed.parent.parent.name, read_manifest(seed.parent, "agent", again).request.config)
-    made = [
-        path.parent for path in folder.rglob(MANIFEST) if not any(one.startswith(".") for one in path.relative_to(folder).parts)
-    ]
-    costs = [cost_of(one) for one in made]
+    measured = sorted(one.removeprefix("agent ") for one in manifests["results"].request.parents if one.startswith("agent "))
+    places = [folder / "agents" / name / f"seed-{seed}" for name, _, seed in (column.rpartition("/") for column in measured)]
+    for place in (one for one in places if (one / MANIFEST).exists()):  # beside them may lie those of an earlier recipe
+        agents.setdefault(place.parent.name, read_manifest(place, "agent", again).request.config)
+    costs = [cost_of(one) for one in (*(folder / name for name in manifests), *places)]
     seconds = sum(cost.seconds for cost in costs if cost) if all(costs) else None
     return ComparedRun(name, tables, manifests, agents, seconds)
 
@@ -93,10 +92,15 @@ def run_names(folders: Sequence[Path]) -> list[str]:
 
 def write_comparison(runs: Sequence[ComparedRun], path: Path, version: str, together: Sequence[Json] = ()) -> None:
     """Write the page; a file there that is no such page is left alone and ArtifactError raised."""
-    if path.exists() and not (path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace")):
+    if path.exists() and not is_comparison(path):
         raise ArtifactError(f"{path}: is something else than a comparison of runs; name another file with --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, render_comparison(runs, version, together))
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether a file is such a page."""
+    return path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace")
 
 
 def render_comparison(runs: Sequence[ComparedRun], version: str, together: Sequence[Json] = ()) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from learec.artifacts import write_text
 from learec.config.experiment import Experiment
-from learec.evaluation.run_comparison import read_run, write_comparison
+from learec.evaluation.run_comparison import is_comparison, read_run, write_comparison
 from learec.experiment.board import Board
 from learec.experiment.grid import MAIN, Plan, Planned
 from learec.experiment.jobs import Job, name_of
@@ -46,20 +46,30 @@ def _write_tables(declared: Experiment, plan: Plan, workplace: Workplace, progre
     tables = list(tables_of(found))
     write_text(workplace.own / "tables.md", markdown(declared.name, tables, progress.missing))
     write_text(workplace.own / "tables.tex", latex(tables, progress.missing))
-    for log in dict.fromkeys(run.log for run in evaluated):
-        write_log_page(workplace, [run for run in evaluated if run.log == log], pooled)
+    write_pages(workplace, evaluated, pooled)
 
 
-def write_log_page(workplace: Workplace, evaluated: list[Planned], pooled: Mapping[str, Sequence[Json]]) -> None:
+def write_pages(workplace: Workplace, evaluated: Sequence[Planned], pooled: Mapping[str, Sequence[Json]]) -> None:
+    """A page for each log. Those of an earlier call that tell what is no longer so go."""
+    logs = dict.fromkeys(run.log for run in evaluated)
+    written = {write_log_page(workplace, [run for run in evaluated if run.log == log], pooled) for log in logs}
+    for path in set(workplace.own.glob("*.html")) - written:
+        if is_comparison(path):
+            path.unlink()
+
+
+def write_log_page(workplace: Workplace, evaluated: list[Planned], pooled: Mapping[str, Sequence[Json]]) -> Path | None:
     """A log's page: what column sets are worth over all its agents, and its recipe and ablations side by side.
 
     Of a log that has neither there is none.
     """
     together = next((pooled[run.name] for run in evaluated if run.variant == MAIN and run.name in pooled), ())
-    if len(evaluated) > 1 or together:
-        runs = [read_run(workplace.run_folder(run), run.variant) for run in evaluated]
-        path = workplace.own / f"{evaluated[0].log}.html"
-        write_comparison(runs, path, importlib.metadata.version("learec"), together)
+    if len(evaluated) == 1 and not together:
+        return None
+    runs = [read_run(workplace.run_folder(run), run.variant) for run in evaluated]
+    path = workplace.own / f"{evaluated[0].log}.html"
+    write_comparison(runs, path, importlib.metadata.version("learec"), together)
+    return path
 
 
 def _results(workplace: Workplace, planned: Planned) -> Json:

@@ -144,7 +144,7 @@ def _point(experiment: Experiment, name: str, log: str, value: Any, main: Recipe
     ablation = experiment.ablations[name]
     section, _, field = ablation.setting.partition(".")
     same = getattr(getattr(main, section), field) == value
-    variant = MAIN if same else f"{name}-{re.sub(r'[^A-Za-z0-9._-]+', '-', str(value)).strip('-.')}"
+    variant = MAIN if same else f"{name}-{re.sub(r'[^A-Za-z0-9._-]+', '-', str(value)).rstrip('-').strip('.')}"
     return Point(name, ablation.setting, value, log, variant, tuple(_ablated_cells(experiment, ablation)))
 
 

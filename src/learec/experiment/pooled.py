@@ -4,7 +4,7 @@ A grid asks the same of every encoder and objective, and Holm's correction for s
 common. Here a run is the mean over them of one seed's agents, so the luck of training is what these runs differ by. Ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -16,25 +16,25 @@ from learec.evaluation.tables import Json, Tables, Targets
 from learec.experiment.grid import Cell, Planned, comparisons
 
 Question = tuple[str, str]  # a column set or an objective, against what
+Pair = tuple[str, str]  # agents
 
 
 def pooled_comparisons(planned: Planned, ranks: pl.DataFrame) -> list[Json]:
     """Comparisons as in tables.json on the test part of ranks.parquet, adjusted among themselves.
 
-    Of questions that two finished agents or more answer, by the seeds that all of these and their bases have.
+    Of questions that two finished agents or more answer, by seeds that all of these and their bases have.
     """
     test = ranks.filter(part="test")
     targets = Targets(test["session"].to_numpy(), test["event"].to_numpy(), np.ones(len(test), dtype=np.float32), {})
     tables = Tables(planned.recipe.evaluation, planned.recipe.seed, targets)
-    asked: dict[Question, list[tuple[str, str]]] = {}
+    asked: dict[Question, list[Pair]] = {}
     for new, base in comparisons(planned.cells):
         asked.setdefault(_question(planned.cells[new], planned.cells[base]), []).append((new, base))
     runs = _seeds(test)
     told: list[dict[str, str]] = []
     main: dict[str, list[Values]] = {}
     for (new, base), cells in asked.items():
-        pairs = [pair for pair in cells if all(name in runs for name in pair)]
-        seeds = sorted(set.intersection(*(runs[name] for pair in pairs for name in pair))) if pairs else []
+        pairs, seeds = _answering({pair: runs.get(pair[0], set()) & runs.get(pair[1], set()) for pair in cells})
         if len(pairs) > 1 and seeds:
             for side, agents in enumerate(zip(*pairs, strict=True)):
                 main[f"{len(told)}/{side}"] = [_mean(test, tables.cutoff, agents, seed) for seed in seeds]
@@ -42,6 +42,23 @@ def pooled_comparisons(planned: Planned, ranks: pl.DataFrame) -> list[Json]:
     rows = [(f"{number}/0", f"{number}/1") for number in range(len(told))]
     found = tables.comparisons(rows, main, {row: len(values) > 1 for row, values in main.items()})
     return [{**one, **names} for one, names in zip(found, told, strict=True)] if found else []
+
+
+def _answering(there: Mapping[Pair, set[int]]) -> tuple[list[Pair], list[int]]:
+    """Pairs that have been trained and the seeds that all of these have, if that is two or more.
+
+    Otherwise the pairs and seeds that are most, multiplied: one that lags behind would leave all the others one seed, or none.
+    """
+    finished = {pair: seeds for pair, seeds in there.items() if seeds}
+    shared = set.intersection(*finished.values()) if finished else set()
+    best: tuple[list[Pair], list[int]] = (list(finished), sorted(shared))
+    if len(shared) > 1:
+        return best
+    for seeds in finished.values():
+        pairs = [pair for pair, own in finished.items() if own >= seeds]
+        if len(pairs) > 1 and len(pairs) * len(seeds) > len(best[0]) * len(best[1]):
+            best = pairs, sorted(seeds)
+    return best
 
 
 def _question(new: Cell, base: Cell) -> Question:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 GRACE_SECONDS = 10.0  # for a stopped process to end by itself
 TAIL = 8192  # bytes of a log file in which the error is sought
+DEVICE = "\0"  # in a job's arguments: the slot's device; no path can be that
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ class Processes:
         return len(self._running) < self.n
 
     def start(self, name: str, arguments: Sequence[str], log: Path) -> None:
-        """Start learec.experiment.job; "DEVICE" among the arguments stands for the slot's device."""
+        """Start learec.experiment.job; DEVICE among the arguments stands for the slot's device."""
         slot = min(set(range(self.n)) - {running.slot for running in self._running.values()})
         device = self.devices[slot % len(self.devices)]
-        command = [sys.executable, "-m", "learec.experiment.job", *(device if one == "DEVICE" else one for one in arguments)]
+        command = [sys.executable, "-m", "learec.experiment.job", *(device if one == DEVICE else one for one in arguments)]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as file:
             process = subprocess.Popen(

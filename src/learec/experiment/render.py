@@ -9,12 +9,13 @@ LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "±": r"$\pm$", "†": r"\dag{}", "‡": r"\ddag{}",
     "↓": r"$\downarrow$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "[": "{[}", "]": "{]}",
 }  # fmt: skip
 
 
 def markdown(name: str, tables: Iterable[Table], missing: Mapping[str, str]) -> str:
     """A page with every table, and before them what is not in them."""
-    parts = [f"# {name}", *([_missing(missing)] if missing else []), *(_markdown_table(table) for table in tables)]
+    parts = [f"# {_escaped(name)}", *([_missing(missing)] if missing else []), *(_markdown_table(table) for table in tables)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -39,7 +40,7 @@ def _marked(table: Table, line: Line, between: str) -> Sequence[str]:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([|*_\\])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([|*_\\`<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def latex(tables: Iterable[Table], missing: Mapping[str, str]) -> str:

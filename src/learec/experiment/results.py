@@ -68,7 +68,7 @@ def _rows(workplace: Workplace, planned: Planned) -> Iterator[dict[str, Any]]:
     ranks = read_ranks(workplace, planned)
     for column in (name for name in ranks.columns if name not in TARGET):
         about = _about(workplace, planned, column)
-        for part, event, chosen in _groups(ranks):
+        for part, event, chosen in groups(ranks):
             rank, cutoffs = chosen[column].to_numpy(), planned.recipe.evaluation.cutoffs
             found = {**named_metrics(rank, cutoffs), **{f"MRR@{k}": reciprocal_rank(rank, k) for k in cutoffs}}
             for metric, values in found.items():
@@ -76,13 +76,19 @@ def _rows(workplace: Workplace, planned: Planned) -> Iterator[dict[str, Any]]:
                 yield {**about, "part": part, "event": event, "metric": metric, "value": value, "n": len(values)}
 
 
-def _groups(ranks: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
+def groups(ranks: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
+    """Lines of ranks by part and kind of event, and of all kinds together first."""
     kinds = ranks["event"].unique().sort().to_list()
     for part in ("validation", "test"):
         of_part = ranks.filter(part=part)
         yield part, ALL_EVENTS, of_part
         if len(kinds) > 1:
-            yield from ((part, kind, of_part.filter(event=kind)) for kind in kinds)
+            yield from ((part, _told(kind), of_part.filter(event=kind)) for kind in kinds)
+
+
+def _told(kind: str) -> str:
+    """A kind of event that is itself called as all of them are must not be taken for them."""
+    return f"{kind} (kind)" if kind == ALL_EVENTS else kind
 
 
 def _about(workplace: Workplace, planned: Planned, column: str) -> dict[str, Any]:

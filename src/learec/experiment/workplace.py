@@ -11,10 +11,12 @@ from pathlib import Path
 from learec.artifacts import MANIFEST, cost_of, finish_interrupted, is_current, write_text
 from learec.config import AgentEntry, Recipe, RunOptions
 from learec.contest import results_request_of
+from learec.data.log import load_catalog
 from learec.errors import ArtifactError
+from learec.evaluation.floors import has_texts, left_out
 from learec.experiment.grid import MAIN, Plan, Planned
 from learec.experiment.jobs import Job, name_of, shared_folders
-from learec.experiment.processes import Processes
+from learec.experiment.processes import DEVICE, Processes
 from learec.experiment.schedule import DONE, Progress
 from learec.progress import Reporter
 from learec.run import (
@@ -68,7 +70,7 @@ class Workplace:
     def arguments(self, job: Job, recipe: Path) -> list[str]:
         """Of a job's process."""
         cell = [job.entry.name, str(job.entry.seed)] if job.entry else []
-        return [str(recipe), str(self.run_folder(job.run)), str(self._data(job.run)), "DEVICE", job.stage, *cell]
+        return [str(recipe), str(self.run_folder(job.run)), str(self._data(job.run)), DEVICE, job.stage, *cell]
 
     def set_up(self, plan: Plan) -> None:
         """Check every folder and write every recipe."""
@@ -76,6 +78,18 @@ class Workplace:
             check_folder(self.run_folder(planned))
             self.recipe_path(planned).parent.mkdir(parents=True, exist_ok=True)
             _write_recipe(self.recipe_path(planned), planned.recipe)
+
+    def measurable(self, planned: Planned, there: list[AgentEntry]) -> Recipe:
+        """The recipe of the cells that are there, without comparisons that they or this log cannot answer.
+
+        Of cells that read no annotations there may be none, and then no floor that needs item vectors.
+        """
+        recipe = only(planned.recipe, there)
+        run = replace(self.run(planned), recipe=recipe)
+        catalog, _ = load_catalog(run.folder("log"))
+        has_vectors = run.has("annotations") or run.needs_annotations()
+        absent = left_out(recipe.evaluation, catalog.n_items, has_vectors, has_texts(catalog))
+        return recipe.model_copy(update={"evaluation": recipe.evaluation.among(recipe.agents, absent)})
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -145,7 +159,7 @@ class LocalHands:
         if job.stage == "prepare":
             finish_interrupted(there.folder("log"))
             return _is_raw_current(there) and bool(require_log(there))
-        found = replace(there, recipe=only(job.run.recipe, self._there(job.run)))
+        found = replace(there, recipe=self._measurable(job.run))
         finish_interrupted(found.folder("results"))
         return is_current(found.folder("results"), results_request_of(found))
 
@@ -157,12 +171,15 @@ class LocalHands:
     def _finished(self, planned: Planned) -> Path:
         """The recipe of the cells that are there."""
         path = self._workplace.recipe_path(planned, ".finished")
-        there = self._there(planned)
-        if len(there) == len(planned.recipe.entries):
+        found = self._measurable(planned)
+        if len(found.entries) == len(planned.recipe.entries) and found.evaluation == planned.recipe.evaluation:
             path.unlink(missing_ok=True)
             return self._workplace.recipe_path(planned)
-        _write_recipe(path, only(planned.recipe, there))
+        _write_recipe(path, found)
         return path
+
+    def _measurable(self, planned: Planned) -> Recipe:
+        return self._workplace.measurable(planned, self._there(planned))
 
     def _there(self, planned: Planned) -> list[AgentEntry]:
         return [one for one in planned.recipe.entries if self._progress.states[name_of(planned, one.column)] in DONE]
@@ -205,9 +222,17 @@ def share(source: Path, target: Path, names: tuple[str, ...]) -> None:
             continue
         beside = target / f".{name}.old"  # a name that a stopped run may leave behind
         shutil.rmtree(beside, ignore_errors=True)
-        shutil.copytree(original, beside, copy_function=os.link)
+        shutil.copytree(original, beside, copy_function=_linked)
         shutil.rmtree(copy, ignore_errors=True)
         beside.rename(copy)
+
+
+def _linked(source: str, target: str) -> None:
+    """A hard link, or a copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _has_same(source: Path, target: Path, name: str) -> bool:
