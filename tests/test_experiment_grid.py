@@ -132,6 +132,12 @@ def test_an_ablation_has_a_recipe_for_every_value_that_is_not_the_logs_own(tmp_p
     assert plan.n_cells == 2 * (16 + 16 + 2 + 2)
 
 
+def test_values_that_differ_in_their_sign_alone_have_folders_of_their_own(tmp_path):
+    below = '[ablations.margin]\nsetting = "annotations.margin"\nvalues = [-2.0, 2.0]\n'
+    runs = planned(tmp_path, GRID + below).runs
+    assert {"margin--2.0", "margin-2.0"} <= {run.variant for run in runs}
+
+
 def test_an_ablation_of_annotations_shares_the_environment_and_one_of_the_environment_only_the_log(tmp_path):
     text = GRID + '\n[ablations.users]\nsetting = "environment.users"\nvalues = [0.5]\nlogs = ["shop"]\n'
     jobs = jobs_of(planned(tmp_path, text))
