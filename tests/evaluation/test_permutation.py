@@ -110,8 +110,8 @@ ABOUT, AT_MOST = (0.03, 0.07), (0.0, 0.07)
         *((new, base, luck) for new, base in ((2, 2), (3, 3), (5, 5), (5, 2)) for luck in (0.0, 0.2)),
     ],
 )
-def test_two_equal_models_differ_about_one_time_in_twenty_whatever_their_seeds(new_runs, base_runs, luck):
-    """With luck, a run's mean varies three times as much as its targets alone make it vary."""
+def test_two_equal_models_differ_one_time_in_twenty_at_most_whatever_their_seeds(new_runs, base_runs, luck):
+    """With luck, the standard deviation of a run's mean is three times what its targets alone make it."""
 
     def draw(rng):
         users = rng.normal(size=200)
@@ -151,7 +151,7 @@ def test_where_the_luck_of_runs_is_all_there_is_small_p_values_are_as_rare_as_th
 
 @pytest.mark.parametrize("n_runs", [2, 3, 5])
 @pytest.mark.parametrize("apart", [0.2, 1.0])
-def test_an_agent_with_several_seeds_and_a_floor_that_are_equally_good_differ_about_one_time_in_twenty(n_runs, apart):
+def test_an_agent_with_several_seeds_and_a_floor_that_are_equally_good_differ_one_time_in_twenty_at_most(n_runs, apart):
     """They are good on other users; by chance the agent's runs, too, are better or worse as a whole."""
 
     def draw(rng):

@@ -185,14 +185,14 @@ def floors(
     return found
 
 
-def sizes_of(config: EvaluationConfig, tfidf: Floats) -> list[int]:
-    """In how many directions floors may have TF-IDF vectors (N + 1, W): tfidf_size, each once where W is less."""
-    return list(dict.fromkeys(min(size, tfidf.shape[1]) for size in config.tfidf_size))
+def sizes_of(config: EvaluationConfig, tfidf: Floats | None) -> list[int]:
+    """In how many directions floors may have TF-IDF vectors (N + 1, W): tfidf_size, each once where W is less; none without."""
+    return [] if tfidf is None else list(dict.fromkeys(min(size, tfidf.shape[1]) for size in config.tfidf_size))
 
 
 def n_tried(config: EvaluationConfig, n_items: int, *, has_vectors: bool, tfidf: Floats | None) -> int:
     """How many candidates `floors` makes in all."""
-    has_texts = tfidf is not None
+    sizes, has_texts = len(sizes_of(config, tfidf)), tfidf is not None
     decays = len(config.knn_decay)
     rule = decays * len(config.text_weight)
     tried = len(config.recency_half_life) + decays * len(config.knn_shrinkage)
@@ -201,7 +201,7 @@ def n_tried(config: EvaluationConfig, n_items: int, *, has_vectors: bool, tfidf:
         decays_of_ease = len(config.ease_decay)
         tried += len(config.ease_regularisation) * decays_of_ease
         tried += (has_vectors + has_texts) * len(config.ease_text_weight) * decays_of_ease
-    return tried + has_vectors * (decays + rule) + (0 if tfidf is None else rule * len(sizes_of(config, tfidf)))
+    return tried + has_vectors * (decays + rule) + rule * sizes
 
 
 def _recent_popularity(
